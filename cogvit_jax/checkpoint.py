@@ -1,0 +1,161 @@
+"""Checkpoints with Orbax: parameters, the rest of the train state, data state, metadata.
+
+Layout of a step: `params/` (an item of its own, so that evaluation reads nothing else), `rest/`
+(optimizer state, step, rng, skip counter), `data/` and `meta/` (JSON). Saves are asynchronous and
+appear by an atomic rename: a process killed at any moment leaves the previous step intact.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from etils import epath
+from orbax.checkpoint.checkpoint_managers import preservation_policy as keep
+
+from cogvit_jax import tree
+from cogvit_jax.program import TrainState
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that is missing, damaged or of another shape; says what to do."""
+
+
+class Checkpointer:
+    """Saves to and restores from `workdir/checkpoints`."""
+
+    def __init__(self, workdir: str, keep_last: int = 2, keep_every: int = 0):
+        self.directory = epath.Path(workdir) / "checkpoints"
+        policies: list[Any] = [keep.LatestN(keep_last)]
+        if keep_every:
+            policies.append(keep.EveryNSteps(keep_every))
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=keep.AnyPreservationPolicy(policies),
+            cleanup_tmp_directories=True,
+            enable_async_checkpointing=True,
+        )
+        self._manager = ocp.CheckpointManager(_absolute(self.directory), options=options)
+
+    @property
+    def latest_step(self) -> int | None:
+        """Newest complete checkpoint."""
+        return self._manager.latest_step()
+
+    def save(self, step: int, state: TrainState, data: dict[str, Any]) -> None:
+        """Starts saving; returns when the arrays are copied to the host."""
+        if step == self.latest_step:
+            return
+        meta = {"parameters": _shapes(state.params)}
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardSave(state.params),
+                rest=ocp.args.StandardSave(_rest(state)),
+                data=ocp.args.JsonSave(data),
+                meta=ocp.args.JsonSave(meta),
+            ),
+            force=True,
+        )
+
+    def restore(self, shapes: TrainState, shardings: TrainState) -> tuple[TrainState, dict]:
+        """(state placed as `shardings` says, data state) of the newest checkpoint.
+
+        Raises:
+            CheckpointError: no checkpoint, other parameters than `shapes`, or unreadable files.
+        """
+        step = self._require_step()
+        self._check_shapes(step, shapes.params)
+        abstract = jax.tree.map(_abstract, shapes, shardings)
+        args = ocp.args.Composite(
+            params=ocp.args.StandardRestore(abstract.params),
+            rest=ocp.args.StandardRestore(_rest(abstract)),
+            data=ocp.args.JsonRestore(),
+        )
+        found = self._read(step, args)
+        return TrainState(params=found.params, **found.rest), found.data
+
+    def restore_params(self, shapes: Any, shardings: Any) -> tuple[Any, int]:
+        """(parameters, step) of the newest checkpoint, and nothing else."""
+        step = self._require_step()
+        self._check_shapes(step, shapes)
+        abstract = jax.tree.map(_abstract, shapes, shardings)
+        found = self._read(step, ocp.args.Composite(params=ocp.args.StandardRestore(abstract)))
+        return found.params, step
+
+    def wait(self) -> None:
+        """Returns when all saves are on disk; raises what went wrong in them."""
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits and ends the background thread."""
+        self._manager.close()
+
+    def _require_step(self) -> int:
+        step = self.latest_step
+        if step is None:
+            raise CheckpointError(
+                f"{self.directory} holds no complete checkpoint: check --workdir, or train first "
+                "with python -m cogvit_jax.main."
+            )
+        return step
+
+    def _check_shapes(self, step: int, params: Any) -> None:
+        meta = self._read(step, ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
+        saved, wanted = meta["parameters"], _shapes(params)
+        differ = [n for n in sorted(saved | wanted) if saved.get(n) != wanted.get(n)]
+        if differ:
+            lines = [
+                f"  {n}: checkpoint {saved.get(n, 'lacks it')}, config {wanted.get(n, 'lacks it')}"
+                for n in differ[:8]
+            ]
+            raise CheckpointError(
+                f"{self.directory}/{step} was written by another model "
+                f"({len(differ)} parameters differ):\n" + "\n".join(lines) + "\nUse the config "
+                "that is saved in the workdir, or another --workdir."
+            )
+
+    def _read(self, step: int, args: Any) -> Any:
+        try:
+            return self._manager.restore(step, args=args)
+        except (ValueError, OSError, KeyError) as error:
+            raise CheckpointError(
+                f"{self.directory}/{step} cannot be read: {error}\nRemove that folder to fall back "
+                f"to an older checkpoint (there are: {self._manager.all_steps()})."
+            ) from error
+
+
+def require_writable(workdir: str) -> None:
+    """Raises PermissionError or NotADirectoryError with a remedy, before any work is done."""
+    path = epath.Path(workdir)
+    probe = path / f".probe-{jax.process_index()}"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        raise PermissionError(
+            f"--workdir={workdir} is not writable ({error.strerror or error}): "
+            "choose a folder you own, or change its permissions."
+        ) from error
+
+
+def _rest(state: TrainState) -> dict[str, Any]:
+    return {
+        "step": state.step,
+        "opt_state": state.opt_state,
+        "key": state.key,
+        "skipped": state.skipped,
+    }
+
+
+def _abstract(x: Any, sharding: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+
+
+def _shapes(params: Any) -> dict[str, list[int]]:
+    return {name: list(x.shape) for name, x in tree.named_leaves(params)}
+
+
+def _absolute(path: epath.Path) -> epath.Path:
+    """Orbax wants absolute paths; gs:// and the like already are."""
+    return path if "://" in str(path) else epath.Path(Path(path).absolute())

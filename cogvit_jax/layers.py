@@ -1,0 +1,63 @@
+"""Norms and MLPs shared by all towers."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+KERNEL_INIT = nn.initializers.xavier_uniform()
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square norm over the last dim, computed in f32 (arXiv:1910.07467, eq. 4).
+
+    Shapes: `[..., d] -> [..., d]`, in `dtype`.
+    """
+
+    eps: float = 1e-5
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
+        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],), jnp.float32)
+        x32 = x.astype(jnp.float32)
+        mean_square = jnp.mean(jnp.square(x32), axis=-1, keepdims=True)
+        normed = x32 / jnp.sqrt(mean_square + self.eps)
+        return jnp.asarray(normed * _match(scale, x.ndim), self.dtype)
+
+
+class SwiGLU(nn.Module):
+    """`down(silu(gate(x)) * up(x))` with biases (arXiv:2002.05202, eq. 6).
+
+    Gate and up are two kernels, so that Muon orthogonalises each by itself.
+    """
+
+    mlp_dim: int
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
+        gate = dense(self.mlp_dim, "gate", self.dtype)(x)
+        up = dense(self.mlp_dim, "up", self.dtype)(x)
+        return dense(x.shape[-1], "down", self.dtype)(nn.silu(gate) * up)
+
+
+class GeluMLP(nn.Module):
+    """Two-layer MLP with the tanh form of GELU, as SigLIP's towers and heads use."""
+
+    mlp_dim: int
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
+        hidden = nn.gelu(dense(self.mlp_dim, "up", self.dtype)(x), approximate=True)
+        return dense(x.shape[-1], "down", self.dtype)(hidden)
+
+
+def dense(features: int, name: str | None, dtype: str, use_bias: bool = True) -> nn.Dense:
+    """A Dense layer with f32 parameters, compute in `dtype`."""
+    return nn.Dense(features, use_bias, dtype=dtype, kernel_init=KERNEL_INIT, name=name)
+
+
+def _match(vector: Float[Array, " d"], ndim: int) -> Array:
+    """A vector with leading axes of size 1: rank promotion is an error in our tests."""
+    return vector.reshape((1,) * (ndim - 1) + (-1,))

@@ -1,0 +1,93 @@
+"""The contract between the engine and what it trains: Loss, Batches, Program, TrainState."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import jax
+from flax import struct
+from jax.sharding import Mesh
+
+Params = Any
+BatchArrays = dict[str, Any]
+
+
+class Loss(NamedTuple):
+    """A loss as a sum.
+
+    Attributes:
+        total: sum of the terms, f32 scalar.
+        weight: what it is summed over; the gradient is that of `total / max(weight, 1)`.
+        metrics: name -> (sum, count) pairs, averaged exactly over microbatches and devices.
+    """
+
+    total: jax.Array
+    weight: jax.Array
+    metrics: dict[str, tuple[jax.Array, jax.Array]]
+
+
+class Batches(Protocol):
+    """An endless iterator over batches whose place can be saved."""
+
+    def __next__(self) -> BatchArrays:
+        """The next batch, as global device arrays."""
+        ...
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """This host's record ids of the batch handed out last."""
+        ...
+
+    def stats(self) -> dict[str, float]:
+        """Figures for the log, such as the number of corrupt records so far."""
+        ...
+
+    def get_state(self) -> dict[str, Any]:
+        """JSON-able place after the batch handed out last."""
+        ...
+
+    def close(self) -> None:
+        """Ends threads and worker processes."""
+        ...
+
+
+Evaluator = Callable[[Params], dict[str, Any]]
+Hook = Callable[[int, "TrainState", dict[str, Any]], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """What one kind of training is; see `programs/`.
+
+    Attributes:
+        init: key -> parameters.
+        loss: (params, frozen, batch arrays, key) -> Loss.
+        batches: saved state or None -> Batches.
+        mesh: devices.
+        frozen: arrays the loss reads but no gradient touches (teachers, a reference policy); they
+            go through the step's arguments, since a closure would bake them into the executable.
+        evaluators: name -> (params -> {metric: float or image array}).
+        step_flops: batch arrays -> model FLOPs of one step (forward and backward).
+        num_examples: batch arrays -> examples in it, for throughput.
+        max_microbatches: 1 where the loss couples the whole batch.
+    """
+
+    init: Callable[[jax.Array], Params]
+    loss: Callable[[Params, Any, BatchArrays, jax.Array], Loss]
+    batches: Callable[[dict[str, Any] | None], Batches]
+    mesh: Mesh
+    frozen: Any = None
+    evaluators: Mapping[str, Evaluator] = dataclasses.field(default_factory=dict)
+    step_flops: Callable[[BatchArrays], float] = lambda _: 0.0
+    num_examples: Callable[[BatchArrays], int] = lambda _: 0
+    max_microbatches: int = 1 << 30
+
+
+class TrainState(struct.PyTreeNode):
+    """Everything a step reads and writes; all of it is checkpointed."""
+
+    step: jax.Array
+    params: Params
+    opt_state: Any
+    key: jax.Array
+    skipped: jax.Array

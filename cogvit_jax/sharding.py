@@ -1,0 +1,136 @@
+"""The device mesh, and where parameters and batches live on it.
+
+Axes: `data` and `fsdp` split the batch; `fsdp` and `tensor` may split parameters, as
+`config.mesh.rules` says, an ordered table (regex, axis name or None per array dim, from the last).
+Axes are Auto: the compiler places collectives, except where a loss uses `shard_map`.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from cogvit_jax import tree
+from cogvit_jax.settings import ConfigError
+
+BATCH_AXES = ("data", "fsdp")
+AXES = ("data", "fsdp", "tensor")
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshSettings:
+    """`config.mesh`.
+
+    Attributes:
+        data, fsdp, tensor: devices along each axis; one may be -1 = all that remain.
+        rules: ordered (regex, spec): spec names a mesh axis or None for the trailing dims of every
+            matching parameter; () replicates it.
+    """
+
+    data: int = -1
+    fsdp: int = 1
+    tensor: int = 1
+    rules: tuple[Any, ...] = ((".*", ()),)
+
+
+def make_mesh(config: MeshSettings, devices: list[jax.Device] | None = None) -> Mesh:
+    """Mesh over all devices (of all processes).
+
+    Raises:
+        ConfigError: the axes do not multiply to the number of devices.
+    """
+    devices = devices or jax.devices()
+    sizes = [config.data, config.fsdp, config.tensor]
+    known = math.prod(s for s in sizes if s != -1)
+    if sizes.count(-1) == 1 and known and len(devices) % known == 0:
+        sizes[sizes.index(-1)] = len(devices) // known
+    if math.prod(sizes) != len(devices) or min(sizes) < 1:
+        given = ", ".join(f"{a}={s}" for a, s in zip(AXES, sizes, strict=True))
+        raise ConfigError(
+            f"config.mesh ({given}) must multiply to the {len(devices)} devices there are: "
+            "set one axis to -1, or start with as many devices as the mesh has."
+        )
+    return jax.make_mesh(
+        tuple(sizes), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices
+    )
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Arrays split along their first dim over the batch axes."""
+    return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
+
+
+def num_batch_shards(mesh: Mesh) -> int:
+    """How many pieces a batch is split into."""
+    return math.prod(mesh.shape[a] for a in BATCH_AXES)
+
+
+def param_shardings(mesh: Mesh, rules: tree.Rules, params: Any) -> Any:
+    """A sharding per parameter, by the first matching rule.
+
+    Raises:
+        ConfigError: no rule matches, an axis is unknown, or it does not divide the dim.
+    """
+
+    def sharding(name: str, x: Any) -> NamedSharding:
+        spec = tuple(tree.match(rules, name, "config.mesh.rules"))[-x.ndim :] if x.ndim else ()
+        padded = (None,) * (x.ndim - len(spec)) + spec
+        for dim, axis in enumerate(padded):
+            if axis is not None and axis not in mesh.shape:
+                raise ConfigError(f"config.mesh.rules: {axis!r} is no mesh axis; axes: {AXES}.")
+            if axis is not None and x.shape[dim] % mesh.shape[axis]:
+                raise ConfigError(
+                    f"config.mesh.rules puts {axis!r} ({mesh.shape[axis]} devices) on dim {dim} of "
+                    f"{name} {x.shape}, which it does not divide: change the rule or the mesh."
+                )
+        return NamedSharding(mesh, PartitionSpec(*padded))
+
+    tree.check_rules(rules, [n for n, _ in tree.named_leaves(params)], "config.mesh.rules")
+    return tree.map_named(sharding, params)
+
+
+def like_params(mesh: Mesh, params: Any, shardings: Any, others: Any) -> Any:
+    """Shardings for a tree such as the optimizer's state: leaves that stand for a parameter (their
+    path ends in its path and the shapes agree) are placed like it, the rest is replicated.
+    """
+    known = {
+        name: (x.shape, s)
+        for (name, x), s in zip(tree.named_leaves(params), jax.tree.leaves(shardings), strict=True)
+    }
+
+    def place(name: str, x: Any) -> NamedSharding:
+        parts = name.split("/")
+        for start in range(len(parts)):
+            shape, sharding = known.get("/".join(parts[start:]), (None, None))
+            if shape == x.shape and sharding is not None:
+                return sharding
+        return NamedSharding(mesh, PartitionSpec())
+
+    return tree.map_named(place, others)
+
+
+def put_batch(mesh: Mesh, batch: Any) -> Any:
+    """Host arrays (this process's share) -> global arrays split along the first dim."""
+    sharding = batch_sharding(mesh)
+    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
+
+
+def to_host(x: Any) -> Any:
+    """Global arrays, sharded or not, as numpy arrays on every process."""
+    if jax.process_count() == 1:
+        return jax.tree.map(np.asarray, x)
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.process_allgather(x, tiled=True)
+
+
+def split_microbatches(batch: Any, num: int) -> Any:
+    """`[n, …] -> [num, n / num, …]` with every microbatch spread over all devices.
+
+    The straightforward `reshape(num, -1)` would gather a sharded batch; taking every num-th row
+    keeps each row where it is.
+    """
+    return jax.tree.map(lambda x: x.reshape(-1, num, *x.shape[1:]).swapaxes(0, 1), batch)

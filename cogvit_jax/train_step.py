@@ -1,0 +1,153 @@
+"""One training step: summed losses, gradients, the update, and what is measured of it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import NamedSharding, PartitionSpec
+
+from cogvit_jax import sharding, tree
+from cogvit_jax.program import BatchArrays, Loss, Params, Program, TrainState
+
+StepFn = Callable[[TrainState, Any, BatchArrays], tuple[TrainState, dict[str, jax.Array]]]
+
+
+def state_shapes(
+    program: Program, transform: optax.GradientTransformation, seed: int
+) -> TrainState:
+    """Shapes and dtypes of the state, without computing it."""
+    return jax.eval_shape(lambda: _init(program, transform, seed))
+
+
+def state_shardings(program: Program, rules: tree.Rules, shapes: TrainState) -> TrainState:
+    """Where every array of the state lives."""
+    replicated = NamedSharding(program.mesh, PartitionSpec())
+    params = sharding.param_shardings(program.mesh, rules, shapes.params)
+    opt_state = sharding.like_params(program.mesh, shapes.params, params, shapes.opt_state)
+    return TrainState(replicated, params, opt_state, replicated, replicated)
+
+
+def init_state(
+    program: Program,
+    transform: optax.GradientTransformation,
+    seed: int,
+    shardings: TrainState,
+) -> TrainState:
+    """A fresh state, created where it lives; the same numbers on any mesh."""
+    return jax.jit(lambda: _init(program, transform, seed), out_shardings=shardings)()
+
+
+def _init(program: Program, transform: optax.GradientTransformation, seed: int) -> TrainState:
+    init_key, step_key = jax.random.split(jax.random.key(seed))
+    params = program.init(init_key)
+    zero = jnp.zeros((), jnp.int32)
+    return TrainState(zero, params, transform.init(params), step_key, zero)
+
+
+def make_step(
+    program: Program,
+    transform: optax.GradientTransformation,
+    groups: Any,
+    shardings: TrainState,
+    microbatches: int = 1,
+) -> StepFn:
+    """The jitted training step; it donates its state.
+
+    Args:
+        program: what to train.
+        transform: optimizer.
+        groups: tree of group names, for per-group statistics.
+        shardings: where the state lives, from `state_shardings`.
+        microbatches: the batch is split into this many, one after the other.
+
+    Returns:
+        (state, frozen, batch) -> (state, metrics). A step whose loss or gradient is not finite
+        leaves parameters and optimizer state as they were, counts in `state.skipped` and returns
+        `finite = 0`.
+    """
+
+    def step(
+        state: TrainState, frozen: Any, batch: BatchArrays
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        key = jax.random.fold_in(state.key, state.step)
+        loss, grads = gradients(program.loss, state.params, frozen, batch, key, microbatches)
+        updates, opt_state = transform.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        mean_loss = loss.total / jnp.maximum(loss.weight, 1)
+        finite = jnp.isfinite(mean_loss) & jnp.isfinite(optax.global_norm(grads))
+        metrics = {"loss": mean_loss, "finite": finite.astype(jnp.float32)}
+        metrics |= {k: s / jnp.maximum(n, 1) for k, (s, n) in loss.metrics.items()}
+        metrics |= group_statistics(groups, grads, state.params, updates)
+        params, opt_state = jax.tree.map(
+            lambda new, old: jnp.where(finite, new, old),
+            (params, opt_state),
+            (state.params, state.opt_state),
+        )
+        skipped = state.skipped + (1 - finite.astype(jnp.int32))
+        return TrainState(state.step + 1, params, opt_state, state.key, skipped), metrics
+
+    replicated = NamedSharding(program.mesh, PartitionSpec())
+    return jax.jit(step, donate_argnums=0, out_shardings=(shardings, replicated))
+
+
+def gradients(
+    loss_fn: Callable[..., Loss],
+    params: Params,
+    frozen: Any,
+    batch: BatchArrays,
+    key: jax.Array,
+    microbatches: int,
+) -> tuple[Loss, Params]:
+    """The summed loss and the gradient of `total / max(weight, 1)`."""
+
+    def total(params: Params, batch: BatchArrays, key: jax.Array) -> tuple[jax.Array, Loss]:
+        loss = loss_fn(params, frozen, batch, key)
+        return loss.total, loss
+
+    grad_fn = jax.grad(total, has_aux=True)
+    if microbatches == 1:
+        grads, loss = grad_fn(params, batch, key)
+    else:
+        grads, loss = _accumulate(grad_fn, params, batch, key, microbatches)
+    scale = 1 / jnp.maximum(loss.weight, 1)
+    return loss, jax.tree.map(lambda g: g * scale, grads)
+
+
+def _accumulate(
+    grad_fn: Callable[..., Any], params: Params, batch: BatchArrays, key: jax.Array, num: int
+) -> tuple[Params, Loss]:
+    parts = sharding.split_microbatches(batch, num)
+    keys = jax.random.split(key, num)
+    first = jax.tree.map(lambda x: x[0], parts)
+    shapes = jax.eval_shape(grad_fn, params, first, keys[0])
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+    def body(sums: Any, part: Any) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, sums, grad_fn(params, *part)), None
+
+    sums, _ = jax.lax.scan(body, zeros, (parts, keys))
+    return sums
+
+
+def group_statistics(
+    groups: Any, grads: Params, params: Params, updates: Params
+) -> dict[str, jax.Array]:
+    """Gradient norm, parameter norm and update-to-weight ratio of each group, and overall."""
+    names = jax.tree.leaves(groups)
+
+    def norms(values: Params) -> dict[str, jax.Array]:
+        squares: dict[str, jax.Array] = {}
+        for name, x in zip(names, jax.tree.leaves(values), strict=True):
+            square = jnp.sum(jnp.square(x.astype(jnp.float32)))
+            squares[name] = squares.get(name, jnp.zeros(())) + square
+        return {name: jnp.sqrt(s) for name, s in squares.items()}
+
+    grad, weight, update = norms(grads), norms(params), norms(updates)
+    stats = {"grad_norm": optax.global_norm(grads)}
+    for name in sorted(grad):
+        stats[f"grad_norm/{name}"] = grad[name]
+        stats[f"param_norm/{name}"] = weight[name]
+        stats[f"update_ratio/{name}"] = update[name] / jnp.maximum(weight[name], 1e-12)
+    return stats

@@ -1,0 +1,298 @@
+"""The sigmoid loss: every method, device count and tile size equals the N x N sum in float64."""
+
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from cogvit_jax.losses.siglip import sigmoid_loss
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "siglip_loss.npz"
+METHODS = ("all_gather", "ring", "bidirectional")
+CHUNKS = (None, 2, 4)  # of the B rows of a device: all, a divisor, not a divisor
+B, D = 6, 8
+LOG_SCALE, BIAS = np.float32(1.2), np.float32(-1.5)
+METRICS = {"positive_logit_sum", "negative_logit_sum", "num_positives", "num_negatives"}
+
+
+def embeddings(n, d=D, seed=0, noise=1.0):
+    rng = np.random.default_rng(seed)
+    image = rng.standard_normal((n, d))
+    text = image + noise * rng.standard_normal((n, d))
+    unit = lambda x: (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+    return unit(image), unit(text)
+
+
+def shared_ids(n):
+    return np.random.default_rng(1).integers(0, n // 2 + 1, n).astype(np.int32)
+
+
+def oracle(image, text, log_scale, bias, ids=None):
+    """Loss of each image, the four gradients of the mean, and the metrics, in closed form."""
+    image, text, log_scale, bias = (np.asarray(x, np.float64) for x in (image, text, log_scale, bias))
+    ids = np.arange(len(image)) if ids is None else np.asarray(ids)
+    positive = ids[:, None] == ids[None, :]
+    z = np.where(positive, 1.0, -1.0)
+    cosines = image @ text.T
+    logits = np.exp(log_scale) * cosines + bias
+    error = -z * np.exp(-np.logaddexp(0, z * logits)) / len(image)
+    scaled = np.exp(log_scale) * error
+    grads = (scaled @ text, scaled.T @ image, np.sum(scaled * cosines), np.sum(error))
+    metrics = {
+        "positive_logit_sum": logits[positive].sum(),
+        "negative_logit_sum": logits[~positive].sum(),
+        "num_positives": positive.sum(),
+        "num_negatives": (~positive).sum(),
+    }
+    return np.logaddexp(0, -z * logits).sum(1), grads, metrics
+
+
+def mesh_of(size):
+    return jax.make_mesh(
+        (size,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:size]
+    )
+
+
+def global_mean(axis, *args, **kwargs):
+    total, weight, metrics = sigmoid_loss(*args, axis_name=axis, **kwargs)
+    mean = jax.lax.psum(total, axis) / jax.lax.psum(weight, axis)
+    return mean, jax.tree.map(lambda x: x[None], (total, weight, metrics))
+
+
+def sharded(mesh, axis="data", *, ids=True, check_vma=True, **kwargs):
+    """`f(image, text, log_scale, bias[, ids])` -> (mean, per-device (total, weight, metrics))."""
+
+    def local(image, text, log_scale, bias, ids=None):
+        return global_mean(axis, image, text, log_scale, bias, pair_ids=ids, **kwargs)
+
+    specs = (P(axis), P(axis), P(), P(), P(axis))[: 5 if ids else 4]
+    return jax.shard_map(
+        local, mesh=mesh, in_specs=specs, out_specs=(P(), P(axis)), check_vma=check_vma
+    )
+
+
+def with_grads(function):
+    return jax.jit(jax.value_and_grad(function, argnums=(0, 1, 2, 3), has_aux=True))
+
+
+def assert_close(actual, expected, tolerance=1e-6):
+    actual, expected = np.asarray(actual, np.float64), np.asarray(expected)
+    assert actual.shape == expected.shape
+    assert np.linalg.norm(actual - expected) <= tolerance * np.linalg.norm(expected)
+
+
+def assert_equals_oracle(result, args, devices):
+    (mean, (totals, weights, metrics)), grads = result
+    per_image, expected, expected_metrics = oracle(*args)
+    assert_close(mean, per_image.mean())
+    assert_close(totals, per_image.reshape(devices, -1).sum(1))
+    assert_close(weights, np.full(devices, len(per_image) / devices))
+    assert metrics.keys() == METRICS
+    for name, values in metrics.items():
+        assert_close(values.sum(), expected_metrics[name], 2e-6)
+    for actual, wanted in zip(grads, expected, strict=True):
+        assert_close(actual, wanted)
+
+
+def check_distributed(method, size, chunk_size):
+    args = (*embeddings(size * B, seed=size), LOG_SCALE, BIAS)
+    function = with_grads(sharded(mesh_of(size), method=method, chunk_size=chunk_size))
+    for ids in (np.arange(size * B, dtype=np.int32), shared_ids(size * B)):
+        assert_equals_oracle(function(*args, ids), (*args, ids), size)
+
+
+@pytest.mark.parametrize("size", range(1, 9))
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_equals_the_oracle_on_any_number_of_devices(method, size):
+    check_distributed(method, size, CHUNKS[(size + METHODS.index(method)) % 3])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", range(1, 9))
+@pytest.mark.parametrize("method", METHODS)
+def test_every_tile_size_equals_the_oracle_on_any_number_of_devices(method, size):
+    for chunk_size in (*CHUNKS, 1, 5, B, 100):
+        check_distributed(method, size, chunk_size)
+
+
+@pytest.mark.parametrize("chunk_size", CHUNKS)
+@pytest.mark.parametrize("method", METHODS)
+def test_without_ids_row_i_belongs_to_row_i(method, chunk_size):
+    args = (*embeddings(5 * B), LOG_SCALE, BIAS)
+    f = with_grads(sharded(mesh_of(5), ids=False, method=method, chunk_size=chunk_size))
+    assert_equals_oracle(f(*args), args, 5)
+
+
+@pytest.mark.parametrize("chunk_size", [None, 1, 2, 4, 100])
+def test_one_device_needs_no_mesh_and_all_its_methods_agree(chunk_size):
+    args = (*embeddings(B), LOG_SCALE, BIAS, shared_ids(B))
+    for method in METHODS if chunk_size == 4 else ("bidirectional",):
+
+        def loss(image, text, log_scale, bias, ids, method=method):
+            kwargs = dict(pair_ids=ids, method=method, chunk_size=chunk_size)
+            total, weight, metrics = sigmoid_loss(image, text, log_scale, bias, **kwargs)
+            return total / weight, jax.tree.map(lambda x: x[None], (total, weight, metrics))
+
+        assert_equals_oracle(with_grads(loss)(*args), args, 1)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("size", [2, 7, 8])
+def test_loss_without_differentiation_is_the_same(method, size):
+    args = (*embeddings(size * B), LOG_SCALE, BIAS, shared_ids(size * B))
+    mean, (totals, _, metrics) = jax.jit(sharded(mesh_of(size), method=method, chunk_size=4))(*args)
+    per_image, _, expected = oracle(*args)
+    assert_close(mean, per_image.mean())
+    assert_close(totals, per_image.reshape(size, -1).sum(1))
+    assert_close(metrics["positive_logit_sum"].sum(), expected["positive_logit_sum"], 2e-6)
+
+
+def test_all_pairs_is_partitioned_by_the_compiler():
+    args = (*embeddings(8 * B), LOG_SCALE, BIAS)
+    rows = NamedSharding(mesh_of(8), P("data"))
+    image, text = jax.device_put(args[:2], rows)
+
+    def loss(*args):
+        total, weight, metrics = sigmoid_loss(*args, method="all_pairs")
+        return total / weight, jax.tree.map(lambda x: x[None], (total, weight, metrics))
+
+    assert_equals_oracle(with_grads(loss)(image, text, *args[2:]), args, 1)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_two_mesh_axes_act_as_one(method):
+    mesh = jax.make_mesh((2, 4), ("slice", "data"), axis_types=(AxisType.Auto,) * 2)
+    args = (*embeddings(8 * B), LOG_SCALE, BIAS, shared_ids(8 * B))
+    f = with_grads(sharded(mesh, ("slice", "data"), method=method, chunk_size=4))
+    assert_equals_oracle(f(*args), args, 8)
+
+
+def test_a_mesh_axis_that_does_not_share_the_batch_is_left_alone():
+    mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
+    args = (*embeddings(4 * B), LOG_SCALE, BIAS, shared_ids(4 * B))
+    assert_equals_oracle(with_grads(sharded(mesh))(*args), args, 4)
+
+
+def test_gradients_from_outside_do_not_need_the_vma_check():
+    args = (*embeddings(5 * B), LOG_SCALE, BIAS, shared_ids(5 * B))
+    assert_equals_oracle(with_grads(sharded(mesh_of(5), check_vma=False))(*args), args, 5)
+
+
+@pytest.mark.parametrize("varying", [False, True])
+def test_gradients_inside_shard_map_are_global(varying):
+    def local(image, text, *scalars):
+        if varying:  # the caller's own cast: each device then holds its share of the gradient
+            scalars = jax.lax.pcast(scalars, "data", to="varying")
+        mean = lambda *args: global_mean("data", *args)[0]
+        *d_rows, d_scale, d_bias = jax.grad(mean, argnums=(0, 1, 2, 3))(image, text, *scalars)
+        if varying:
+            d_scale, d_bias = jax.lax.psum((d_scale, d_bias), "data")
+        return *d_rows, d_scale, d_bias
+
+    specs = (P("data"), P("data"), P(), P())
+    args = (*embeddings(5 * B), LOG_SCALE, BIAS)
+    grads = jax.jit(jax.shard_map(local, mesh=mesh_of(5), in_specs=specs, out_specs=specs))(*args)
+    for actual, wanted in zip(grads, oracle(*args)[1], strict=True):
+        assert_close(actual, wanted)
+
+
+def test_devices_whose_totals_count_differently_get_nan_gradients():
+    def local(image, text):
+        total, _, _ = sigmoid_loss(image, text, LOG_SCALE, BIAS, axis_name="data")
+        return jax.lax.psum(total * (1 + jax.lax.axis_index("data")), "data")
+
+    f = jax.shard_map(local, mesh=mesh_of(3), in_specs=(P("data"), P("data")), out_specs=P())
+    assert np.isnan(jax.jit(jax.grad(f))(*embeddings(3 * B))).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_bfloat16_embeddings_keep_the_loss_and_its_gradients(method):
+    image, text = embeddings(8 * 64, d=128)
+    log_scale, bias = np.float32(np.log(10)), np.float32(-10)
+    half = (image.astype(jnp.bfloat16), text.astype(jnp.bfloat16))
+    f = with_grads(sharded(mesh_of(8), ids=False, method=method, chunk_size=32))
+    (mean, _), grads = f(*half, log_scale, bias)
+    assert [g.dtype for g in grads] == [jnp.bfloat16] * 2 + [jnp.float32] * 2
+    per_image, expected, _ = oracle(image, text, log_scale, bias)
+    assert_close(mean, per_image.mean(), 2.2e-4)
+    for actual, wanted in zip(grads[:2], expected[:2], strict=True):
+        x, y = np.asarray(actual, np.float64).ravel(), wanted.ravel()
+        assert x @ y / np.linalg.norm(x) / np.linalg.norm(y) >= 0.99999
+    assert_close(grads[2], expected[2], 2e-4)
+    assert_close(grads[3], expected[3], 2e-4)
+
+
+@pytest.mark.parametrize("bias", [-1000.0, 0.0, 1000.0])
+def test_extreme_logits_stay_finite_and_exact(bias):
+    args = (*embeddings(2 * B), np.float32(6), np.float32(bias))
+    (mean, _), grads = with_grads(partial(global_mean_alone))(*args)
+    per_image, expected, _ = oracle(*args)
+    assert_close(mean, per_image.mean())
+    for actual, wanted in zip(grads, expected, strict=True):
+        assert np.isfinite(actual).all()
+        assert_close(actual, wanted, 2e-5)
+
+
+def global_mean_alone(*args):
+    total, weight, metrics = sigmoid_loss(*args, chunk_size=5)
+    return total / weight, metrics
+
+
+def test_equals_torch():
+    with np.load(GOLDEN) as golden:
+        names = ("image", "text", "log_scale", "bias")
+        args = [golden[name].astype(np.float32) for name in names]
+        (mean, _), grads = with_grads(global_mean_alone)(*args)
+        assert_close(mean, golden["loss"])
+        for name, grad in zip(names, grads, strict=True):
+            assert_close(grad, golden[f"d_{name}"])
+
+
+def test_metrics_carry_no_gradient():
+    loss = lambda image, text: sum(sigmoid_loss(image, text, LOG_SCALE, BIAS)[2].values())
+    assert not np.any(jax.grad(loss)(*embeddings(B)))
+
+
+def temporary_bytes(function, size, rows, d=64):
+    sharding = NamedSharding(mesh_of(size), P("data"))
+    x = jax.ShapeDtypeStruct((size * rows, d), jnp.float32, sharding=sharding)
+    lowered = with_grads(function).lower(x, x, LOG_SCALE, BIAS)
+    return lowered.compile().memory_analysis().temp_size_in_bytes
+
+
+def test_memory_is_a_few_tiles_whatever_the_number_of_devices():
+    rows, chunk, d = 1024, 128, 64
+    ring = lambda size: sharded(mesh_of(size), ids=False, chunk_size=chunk)
+    measured = {size: temporary_bytes(ring(size), size, rows, d) for size in (4, 8)}
+    all_pairs = temporary_bytes(
+        lambda *args: sigmoid_loss(*args, method="all_pairs")[::2], 8, rows, d
+    )
+    print(measured, all_pairs)
+    assert measured[8] <= 1.01 * measured[4]
+    assert measured[8] <= 4 * (4 * chunk * rows + 24 * rows * d)
+    assert measured[8] <= 0.1 * all_pairs
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(method="bidir"), "method is 'bidir'; choose one of all_pairs"),
+        (dict(chunk_size=0), "chunk_size is 0"),
+        (dict(method="all_pairs", chunk_size=2), "all_pairs.*choose one of all_gather"),
+        (dict(method="all_pairs", axis_name="data"), "all_pairs.*choose one of all_gather"),
+        (dict(text_emb=np.zeros((B, D + 1), np.float32)), r"text_emb is \(6, 9\)"),
+        (dict(image_emb=np.zeros((B,), np.float32)), r"image_emb is \(6,\)"),
+        (dict(pair_ids=np.zeros(B + 1, np.int32)), r"pair_ids is \(7,\)"),
+        (dict(bias=np.zeros(1, np.float32)), r"bias has shape \(1,\)"),
+    ],
+)
+def test_wrong_arguments_are_named(change, message):
+    image, text = embeddings(B)
+    kwargs = dict(image_emb=image, text_emb=text, log_scale=LOG_SCALE, bias=BIAS) | change
+    with pytest.raises(ValueError, match=message):
+        sigmoid_loss(**kwargs)
