@@ -76,12 +76,14 @@ def write_array_record(path: str | Path, records: Iterable[Record]) -> int:
 
     The file appears under its name only once it is whole.
     """
-    partial, count = f"{path}.partial", 0
+    partial = f"{path}.partial"
     # One record per group: reading one must not decompress its neighbours.
     writer = ArrayRecordWriter(partial, "group_size:1")
+    count = 0
     try:
-        for count, record in enumerate(records, start=1):  # noqa: B007
+        for record in records:
             writer.write(_packed(record))
+            count += 1
     finally:
         writer.close()
     os.replace(partial, path)
@@ -89,7 +91,15 @@ def write_array_record(path: str | Path, records: Iterable[Record]) -> int:
 
 
 def write_classes(folder: str | Path, source: Source) -> None:
-    """Writes a source's class names and prompts to `classes.json`, if it has any."""
+    """Writes a source's class names and prompts to `classes.json`, if it has any.
+
+    Raises:
+        ValueError: the folder has a different one, which its other files depend on.
+    """
+    existing = read_classes(Path(folder))
+    if existing[0] and existing != (dict(source.classes), dict(source.templates)):
+        path = Path(folder) / CLASSES_FILE
+        raise ValueError(f"{path} holds other classes than {source.name}; use another folder")
     if source.classes:
         content = {"classes": dict(source.classes), "templates": dict(source.templates)}
         text = json.dumps(content, ensure_ascii=False, indent=1)

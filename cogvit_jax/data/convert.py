@@ -1,6 +1,6 @@
 """Converts any source to one ArrayRecord file, the fastest to read at random.
 
-python -m cogvit_jax.data.convert --from='webdataset:/data/{000..127}.tar' --to=/out/all.array_record
+python -m cogvit_jax.data.convert --from='webdataset:/in/{000..127}.tar' --to=/out/all.array_record
 """
 
 from collections.abc import Iterator
@@ -28,8 +28,8 @@ def convert(spec: str, path: str | Path) -> tuple[int, int]:
     """
     source, path = open_source(spec), Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    written = write_array_record(path, _readable(source))
     write_classes(path.parent, source)
+    written = write_array_record(path, _readable(source))
     return written, len(source.records) - written
 
 

@@ -2,7 +2,7 @@
 
 One JSON object per line:
     {"image": "a/1.jpg", "caption": "a red dress", "label": "dress"}
-    {"image": "a/2.jpg", "captions": [{"lang": "en", "text": "a hat"}, {"lang": "zh", "text": "帽子"}]}
+    {"image": "a/2.jpg", "captions": [{"lang": "en", "text": "a hat"}, "帽子"]}
 or tab-separated: image, caption and, if wanted, label (a first line `image<TAB>caption` is a
 heading). Lines of the same picture are merged. `label` and `concept` are optional; `classes.json`
 (see annotations.py) gives labels their order, their names in other languages and their prompts.

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import sentencepiece
-from jaxtyping import Int32
+from jaxtyping import Int, Int32
 
 from cogvit_jax.data.assets import TOKENIZER_PATH
 from cogvit_jax.data.records import CorruptRecord
@@ -32,7 +32,7 @@ class SentencePieceTokenizer:
         """The ids of `text`, without special tokens."""
         return self.processor.encode(text, add_bos=False, add_eos=False)
 
-    def decode(self, ids: list[int]) -> str:
+    def decode(self, ids: list[int] | Int[np.ndarray, "n"]) -> str:
         """The text of `ids`; special tokens leave nothing behind."""
         return self.processor.decode([int(i) for i in ids])
 
@@ -52,7 +52,7 @@ class HuggingFaceTokenizer:
         self.processor.encode_special_tokens = True
         return self.processor.encode(text, add_special_tokens=False).ids
 
-    def decode(self, ids: list[int]) -> str:
+    def decode(self, ids: list[int] | Int[np.ndarray, "n"]) -> str:
         """The text of `ids`; special tokens leave nothing behind."""
         return self.processor.decode([int(i) for i in ids], skip_special_tokens=True)
 

@@ -104,11 +104,11 @@ def _load(tfds: Any, name: str, split: str) -> tuple[Any, Any]:
 
 
 def _decoded(value: Any) -> Any:
-    """Text as stored (bytes, str, array or list of them) to str or a list of str."""
+    """Text as stored (bytes, str, array or list of them) to str or lists of it."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, np.ndarray | list | tuple):
         return [_decoded(item) for item in value]
     if isinstance(value, dict):
-        return [text for item in value.values() for text in _decoded(item)]
+        return _decoded(value.get("text", []))
     return str(value)

@@ -150,6 +150,7 @@ def test_hugging_face_own_length_and_padding_do_not_interfere(tmp_path):
     assert (tokenizer.pad_id, tokenizer.eos_id) == (1, 0)
     text = "a photographer in a dark coat on a lawn"
     assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert tokenizer.pad_id not in tokenizer.encode("a")
 
 
 def test_tokenizers_pickle():

@@ -1,0 +1,28 @@
+"""Eight CPU devices in every test process; warnings and implicit broadcasts are errors."""
+
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+
+import jax
+import pytest
+from absl import flags
+from jax.sharding import Mesh
+
+from cogvit_jax import sharding
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+# Grain's worker processes read absl flags, which no absl main has parsed here.
+flags.FLAGS.mark_as_parsed()
+
+
+@pytest.fixture
+def make_mesh():
+    """(number of devices) -> data-parallel mesh over the first of the eight."""
+
+    def make(num_devices: int, **axes: int) -> Mesh:
+        settings = sharding.MeshSettings(**({"data": num_devices} | axes))
+        return sharding.make_mesh(settings, jax.devices()[:num_devices])
+
+    return make
