@@ -67,9 +67,7 @@ class Attention(nn.Module):
         if dim % self.num_heads:
             raise ValueError(f"width {dim} is not divisible by num_heads {self.num_heads}.")
         heads = (self.num_heads, dim // self.num_heads)
-        qkv = nn.DenseGeneral(
-            (3, *heads), dtype=self.dtype, kernel_init=KERNEL_INIT, name="qkv"
-        )(x)
+        qkv = nn.DenseGeneral((3, *heads), dtype=self.dtype, kernel_init=KERNEL_INIT, name="qkv")(x)
         q, k, v = (qkv[:, :, i] for i in range(3))
         if self.qk_norm:
             q = RMSNorm(self.norm_eps, self.dtype, name="q_norm")(q)

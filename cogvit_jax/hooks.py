@@ -101,14 +101,24 @@ def evaluate(
     def run(step: int, state: TrainState, metrics: Metrics) -> None:
         jax.block_until_ready(metrics)
         with timer.paused():
-            values: Metrics = {}
-            for name, evaluator in evaluators.items():
-                values |= {f"{name}/{k}": v for k, v in evaluator(state.params).items()}
+            values = run_evaluators(evaluators, state.params, console, f"step {step:>6}")
             writer.write(step, values)
-        numbers = {k: v for k, v in values.items() if isinstance(v, float) and "logit" not in k}
-        console.print(f"step {step:>6}  " + "  ".join(f"{k} {v:.3f}" for k, v in numbers.items()))
 
     return run
+
+
+def run_evaluators(
+    evaluators: Mapping[str, Evaluator], params: Any, console: Console, title: str
+) -> Metrics:
+    """`{evaluator/metric: value}` of all evaluators; their numbers are printed, a line each."""
+    values: Metrics = {}
+    for name, evaluator in evaluators.items():
+        found = evaluator(params)
+        values |= {f"{name}/{k}": v for k, v in found.items()}
+        numbers = "  ".join(f"{k} {v:.3f}" for k, v in found.items() if isinstance(v, float))
+        if numbers:
+            console.print(f"{title}  {name}: {numbers}", soft_wrap=True)
+    return values
 
 
 def save(checkpointer: Checkpointer, batches: Batches, timer: StepTimer) -> Hook:
@@ -159,9 +169,11 @@ def progress(console: Console, first: int, last: int) -> tuple[Progress, Callabl
     task = bar.add_task("train", total=last, completed=first, shown="")
 
     def show(step: int, values: Metrics) -> None:
-        shown = "  ".join(f"{k.removeprefix('time/')} {values[k]:.4g}" for k in SHOWN if k in values)
+        shown = "  ".join(
+            f"{k.removeprefix('time/')} {values[k]:.4g}" for k in SHOWN if k in values
+        )
         bar.update(task, completed=step, shown=shown)
         if not console.is_terminal:
-            console.print(f"step {step:>6}/{last}  {shown}")
+            console.print(f"step {step:>6}/{last}  {shown}", soft_wrap=True)
 
     return bar, show

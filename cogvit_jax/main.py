@@ -4,24 +4,17 @@ Any field of the config can be set from the command line: --config.train.steps=5
 command again continues from the newest checkpoint in the workdir.
 """
 
-import difflib
-import json
 import sys
-from pathlib import Path
-from typing import Any
 
 import jax
 from absl import app, flags, logging
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
 from rich.console import Console
 
-from cogvit_jax import program, settings, train_loop
-from cogvit_jax.checkpoint import CheckpointError, require_writable
-from cogvit_jax.data.pipeline import TooManyCorruptRecords
-from cogvit_jax.hooks import NonFiniteLoss
-from cogvit_jax.programs import stage2
-
-PROGRAMS = {"stage2": stage2.build}
+from cogvit_jax import train_loop
+from cogvit_jax.checkpoint import require_writable
+from cogvit_jax.programs import EXPECTED_ERRORS, build
+from cogvit_jax.run_dir import save_config
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, such as configs/stage2.py:tiny."
@@ -32,47 +25,6 @@ WORKDIR = flags.DEFINE_string(
 DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "Join the other processes of a TPU pod or cluster before starting."
 )
-
-# What a user can mend by reading one message; everything else shows its traceback.
-EXPECTED_ERRORS = (
-    settings.ConfigError,
-    CheckpointError,
-    NonFiniteLoss,
-    TooManyCorruptRecords,
-    FileNotFoundError,
-    PermissionError,
-)
-
-
-def build(config: ConfigDict) -> program.Program:
-    """The program that `config.program` names."""
-    return settings.choose(PROGRAMS, config.program, "config.program")(config)
-
-
-def save_config(config: ConfigDict, workdir: str, console: Console) -> None:
-    """Writes `workdir/config.json`; tells how it differs from that of the run so far."""
-    path = Path(workdir) / "config.json"
-    new = json.dumps(config.to_dict(), indent=2, ensure_ascii=False)
-    if path.exists():
-        old = path.read_text(encoding="utf-8")
-        for line in difflib.unified_diff(old.split("\n"), new.split("\n"), lineterm="", n=0):
-            if line[0] in "+-" and line[:3] not in ("+++", "---"):
-                console.print(f"config changed since the last run: {line}", markup=False)
-    path.write_text(new, encoding="utf-8")
-
-
-def load_config(workdir: str) -> ConfigDict:
-    """The config of a finished or running workdir.
-
-    Raises:
-        FileNotFoundError: the folder holds no run.
-    """
-    path = Path(workdir) / "config.json"
-    if not path.exists():
-        raise FileNotFoundError(
-            f"{path} does not exist: --workdir must name the folder of a run of cogvit_jax.main."
-        )
-    return ConfigDict(json.loads(path.read_text(encoding="utf-8")))
 
 
 def main(argv: list[str]) -> None:

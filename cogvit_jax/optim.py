@@ -263,7 +263,8 @@ def _routes(rules: tree.Rules, choices: Mapping[str, Any], params: Any, field: s
 def _table(params: Any, labels: Any, groups: Mapping[str, GroupSettings], decay: Any) -> Table:
     table = Table(title="Optimizer routing", title_justify="left")
     for column in ("parameter", "shape", "group", "algorithm", "matrices", "peak lr", "decay"):
-        table.add_column(column, justify="right" if column in ("peak lr", "decay") else "left")
+        right = column in ("peak lr", "decay")
+        table.add_column(column, justify="right" if right else "left", no_wrap=True)
     rows = zip(
         tree.named_leaves(params), jax.tree.leaves(labels), jax.tree.leaves(decay), strict=True
     )

@@ -1,6 +1,7 @@
 """Pictures of a run: its curves, and image grids with captions."""
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,22 +13,23 @@ from matplotlib.font_manager import FontProperties
 
 from cogvit_jax.metrics import read_jsonl
 
-# Which metrics share a panel: title -> name prefixes.
+# Which metrics share a panel: title -> regex of their names.
 PANELS = {
-    "loss": ("loss",),
-    "zero-shot accuracy": ("zero_shot/",),
-    "retrieval": ("retrieval/",),
-    "gradient norm": ("grad_norm",),
-    "update-to-weight ratio": ("update_ratio/",),
-    "largest attention logit": ("attention/",),
-    "images per second": ("time/examples_per_second",),
+    "loss": r"^loss",
+    "zero-shot accuracy": r"^zero_shot/",
+    "retrieval, recall at 1": r"^retrieval/.*_r1$",
+    "gradient norm": r"^grad_norm",
+    "update-to-weight ratio": r"^update_ratio/",
+    "largest attention logit": r"^attention/",
+    "images per second": r"^time/examples_per_second$",
 }
+MAX_CAPTION = 40  # characters
 
 
 def curves(metrics_file: Path, target: Path) -> None:
     """Draws every panel of PANELS that the metrics file has numbers for, as a PNG."""
     rows = read_jsonl(metrics_file)
-    panels = {title: _series(rows, prefixes) for title, prefixes in PANELS.items()}
+    panels = {title: _series(rows, pattern) for title, pattern in PANELS.items()}
     panels = {title: series for title, series in panels.items() if series}
     if not panels:
         return
@@ -50,26 +52,52 @@ def curves(metrics_file: Path, target: Path) -> None:
 
 
 def caption_grid(
-    pictures: Sequence[np.ndarray], captions: Sequence[Sequence[str]], font: Path, columns: int = 6
+    pictures: Sequence[np.ndarray],
+    captions: Sequence[Sequence[tuple[str, bool]]],
+    font: Path,
+    columns: int = 6,
 ) -> np.ndarray:
     """Pictures with lines of text below each, as one `[h, w, 3]` uint8 picture.
 
     Args:
         pictures: `[h, w, 3]` uint8, any sizes.
-        captions: the lines below each picture.
+        captions: for each picture (text, whether it is right) lines; right ones are green.
         font: a font file that has the captions' characters.
         columns: pictures per row.
     """
     lines = math.ceil(len(pictures) / columns)
-    figure = Figure(figsize=(2.1 * columns, 2.5 * lines), layout="constrained")
+    text_lines = max(map(len, captions))
+    figure = Figure(figsize=(2.1 * columns, (2.2 + 0.16 * text_lines) * lines))
     axes = np.atleast_1d(figure.subplots(lines, columns)).ravel()
-    properties = FontProperties(fname=str(font), size=7)
-    for ax, picture, text in zip(axes, pictures, captions, strict=False):
-        ax.imshow(picture, interpolation="nearest")
-        ax.set_title("\n".join(text), fontproperties=properties, y=-0.02, va="top")
+    below = 0.08 * text_lines
+    figure.subplots_adjust(0.01, below / lines, 0.99, 0.99, 0.12, 0.05 + 1.1 * below)
+    properties = FontProperties(fname=str(font), size=6.5)
+    for ax, picture, texts in zip(axes, pictures, captions, strict=False):
+        ax.imshow(on_square(picture), interpolation="nearest")
+        for line, (text, right) in enumerate(texts):
+            ax.text(
+                0.5,
+                -0.03 - 0.08 * line,
+                text if len(text) <= MAX_CAPTION else text[: MAX_CAPTION - 1] + "…",
+                color="green" if right else "black",
+                fontproperties=properties,
+                ha="center",
+                va="top",
+                transform=ax.transAxes,
+            )
     for ax in axes:
         ax.axis("off")
     return render(figure)
+
+
+def on_square(picture: np.ndarray) -> np.ndarray:
+    """A picture in the middle of the smallest white square that holds it."""
+    height, width = picture.shape[:2]
+    side = max(height, width)
+    square = np.full((side, side, 3), 255, np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = picture
+    return square
 
 
 def render(figure: Figure, dpi: int = 110) -> np.ndarray:
@@ -80,11 +108,11 @@ def render(figure: Figure, dpi: int = 110) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def _series(rows: Sequence[dict[str, Any]], prefixes: Sequence[str]) -> dict[str, list]:
-    """name -> (step, value) points of the finite numbers whose name starts with a prefix."""
+def _series(rows: Sequence[dict[str, Any]], pattern: str) -> dict[str, list]:
+    """name -> (step, value) points of the finite numbers whose name matches."""
     series: dict[str, list] = {}
     for row in rows:
         for name, value in row.items():
-            if isinstance(value, int | float) and name.startswith(tuple(prefixes)):
+            if isinstance(value, int | float) and re.search(pattern, name):
                 series.setdefault(name, []).append((row["step"], value))
     return series

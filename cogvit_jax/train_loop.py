@@ -68,7 +68,7 @@ def run(program: Program, config: Any, workdir: str, console: Console | None = N
     options = settings.read(TrainSettings, config.train, "config.train")
     check_microbatches(options.microbatches, program)
     require_writable(workdir)
-    console = console or Console(quiet=jax.process_index() > 0)
+    console = console if console is not None else Console(quiet=jax.process_index() > 0)
     started = time.perf_counter()
     with contextlib.ExitStack() as stack:
         saved = Checkpointer(workdir, options.keep_last, options.keep_every)
@@ -119,7 +119,7 @@ def prepare(program: Program, config: Any, options: TrainSettings, console: Cons
     """Routes the optimizer, places the state and builds the step; nothing is computed yet."""
     params = jax.eval_shape(program.init, jax.random.key(0))
     optimizer = optim.build(config.optim, params, options.steps)
-    console.print(optimizer.table)
+    console.print(optimizer.table, soft_wrap=True)
     shapes = state_shapes(program, optimizer.transform, config.seed)
     shardings = state_shardings(program, config.mesh.rules, shapes)
     step_fn = make_step(

@@ -1,0 +1,1 @@
+"""Configs: numbers only. README.md is the run table."""

@@ -13,6 +13,8 @@ Hardware: 2 CPU cores, about 3 minutes; zero-shot top-1 on held-out digits above
 in Chinese. `:smoke` takes two steps of the same code for the tests.
 """
 
+from ml_collections import ConfigDict
+
 from configs.common import (
     DECAY_MATRICES,
     MUON_MATRICES,
@@ -20,7 +22,6 @@ from configs.common import (
     check_variant,
     group,
 )
-from ml_collections import ConfigDict
 
 
 def get_config(arg: str | None = None) -> ConfigDict:

@@ -35,6 +35,8 @@ class ArrayRecords:
 
     def __getitem__(self, index: int) -> Record:
         """Reads one record; CorruptRecord where its bytes or fields are damaged."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.name} has {len(self)} records; asked for {index}")
         where = f"{self.name}[{index}]"
         try:
             fields = msgpack.unpackb(self.source[index])

@@ -242,7 +242,9 @@ class TrainBatches:
     def _resume(self, state: dict[str, Any]) -> None:
         if state["data"] != self._fingerprint:
             changed = [k for k, v in self._fingerprint.items() if state["data"].get(k) != v]
-            details = (f"{k} was {state['data'].get(k)}, is {self._fingerprint[k]}" for k in changed)
+            details = (
+                f"{k} was {state['data'].get(k)}, is {self._fingerprint[k]}" for k in changed
+            )
             raise settings.ConfigError(
                 f"the checkpoint was trained on other data: {'; '.join(details)}. Restore "
                 "config.data and config.seed, or start a new --workdir."

@@ -40,6 +40,8 @@ class TfdsRecords:
 
     def __getitem__(self, index: int) -> Record:
         """Reads one example; CorruptRecord where it is damaged or has no caption."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.name} has {len(self)} records; asked for {index}")
         where = f"{self.name}[{index}]"
         try:
             example = self.source[index]
@@ -73,7 +75,7 @@ def open_tfds(rest: str) -> Source:
     builder, source = _load(tfds, name, split)
     features = builder.info.features
     texts = tuple(key for key in _TEXTS if key in features)
-    label = features.get("label")
+    label = features["label"] if "label" in features else None
     names = tuple(str(text).replace("_", " ") for text in getattr(label, "names", None) or ())
     if "image" not in features or not (texts or names):
         raise ValueError(

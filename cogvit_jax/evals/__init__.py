@@ -1,0 +1,1 @@
+"""Evaluators, in training and alone."""

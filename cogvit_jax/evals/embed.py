@@ -55,9 +55,7 @@ class Embedder:
             rows.append(self._collect(found, mine)[: stop - start])
         return np.concatenate(rows)
 
-    def images(
-        self, params: Any, records: Sequence[Record]
-    ) -> tuple[Embeddings, np.ndarray]:
+    def images(self, params: Any, records: Sequence[Record]) -> tuple[Embeddings, np.ndarray]:
         """One row per record, and which rows hold a usable picture (`bool [n]`).
 
         Corrupt records are logged and give a row of zeros.
@@ -77,7 +75,7 @@ class Embedder:
     def sample(self, source: Source) -> tuple[dict[str, Any], jax.Array]:
         """One batch of a source's first pictures and captions, on the devices."""
         records = usable_records(source)[: self.batch_size]
-        start, stop, mine = next(self._batches(len(records)))
+        _, stop, mine = next(self._batches(len(records)))
         batch, _ = self._picture_batch(records, mine, stop)
         captions = [records[i % len(records)].captions[0] for i in mine]
         tokens = np.stack([tokenize(self.tokenizer, c, self.text_length) for c in captions])
@@ -93,7 +91,7 @@ class Embedder:
             yield start, min(start + size, count), np.arange(first, first + share)
 
     def _collect(self, values: jax.Array, mine: np.ndarray) -> np.ndarray:
-        """A batch's rows in the order of their indices, on every host, whatever the mesh's order."""
+        """A batch's rows in order of their indices, on every host, whatever the mesh's order."""
         index = sharding.put_batch(self.mesh, mine.astype(np.int32))
         values, index = sharding.to_host((values.astype(np.float32), index))
         return values[np.argsort(index)]

@@ -16,7 +16,7 @@ def gallery(
 ) -> dict[str, np.ndarray]:
     """A `[h, w, 3]` uint8 picture: images evenly spread over the source, with their `top` captions.
 
-    A tick marks captions that are the image's own.
+    The image's own captions are green.
     """
     records = usable_records(source)
     captions = sorted({c for r in records for c in r.captions if c.strip()})
@@ -30,7 +30,8 @@ def gallery(
             continue
         scores = texts @ row
         best = np.argsort(-scores)[:top]
-        marks = ["✓ " if captions[i] in record.captions else "" for i in best]
-        lines.append([f"{m}{captions[i]} {scores[i]:.2f}" for m, i in zip(marks, best, strict=True)])
+        lines.append(
+            [(f"{scores[i]:.2f} {captions[i]}", captions[i] in record.captions) for i in best]
+        )
         pictures.append(decode_image(record.image))
     return {"captions": plots.caption_grid(pictures, lines, font)}

@@ -1,4 +1,4 @@
-"""Zero-shot classification: the class whose prompts lie nearest to the picture (arXiv:2103.00020)."""
+"""Zero-shot classification: the class whose prompts lie nearest (arXiv:2103.00020, sec. 3.1)."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -52,7 +52,8 @@ class TwoTowers(nn.Module):
         `image` holds `patches [b, t, p]`, `positions [b, t, 2]`, `segments [b, t]` and, when rows
         hold several images, `slots [g, m]`: the rows form g groups of equal size, and slots names
         for each of a group's m images its place in the group, `row * num_slots + segment - 1`.
-        `slot_mask [b, s]` says which slots hold an image, and by its shape how many a row has. Groups stay on their device.
+        `slot_mask [b, s]` says which slots hold an image, and by its shape how many a
+        row has. Groups stay on their device.
         """
         features = self.vision(image["patches"], image["positions"], image["segments"])
         if "slots" not in image:

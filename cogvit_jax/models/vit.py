@@ -139,9 +139,7 @@ def dimensions(config: VisionSettings) -> tuple[int, int, int, int]:
     """(width, depth, num_heads, mlp_dim) of a config: its size, with what it overrides."""
     preset = settings.choose(SIZES, config.size, "config.vision.size")
     given = (config.width, config.depth, config.num_heads, config.mlp_dim)
-    width, depth, num_heads, mlp_dim = (
-        g or p for g, p in zip(given, preset, strict=True)
-    )
+    width, depth, num_heads, mlp_dim = (g or p for g, p in zip(given, preset, strict=True))
     if width % num_heads or (width // num_heads) % 4:
         raise settings.ConfigError(
             f"config.vision.width = {width} over num_heads = {num_heads} must give a head size "

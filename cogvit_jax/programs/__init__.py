@@ -1,0 +1,27 @@
+"""The programs that `config.program` can name."""
+
+from typing import Any
+
+from cogvit_jax import settings
+from cogvit_jax.checkpoint import CheckpointError
+from cogvit_jax.data.pipeline import TooManyCorruptRecords
+from cogvit_jax.hooks import NonFiniteLoss
+from cogvit_jax.program import Program
+from cogvit_jax.programs import stage2
+
+PROGRAMS = {"stage2": stage2.build}
+
+# What a user can mend by reading one message; everything else shows its traceback.
+EXPECTED_ERRORS = (
+    settings.ConfigError,
+    CheckpointError,
+    NonFiniteLoss,
+    TooManyCorruptRecords,
+    FileNotFoundError,
+    PermissionError,
+)
+
+
+def build(config: Any) -> Program:
+    """The program that `config.program` names; raises ConfigError for an unknown one."""
+    return settings.choose(PROGRAMS, config.program, "config.program")(config)

@@ -16,12 +16,7 @@ GOLDEN = Path(__file__).parents[2] / "golden" / "siglip_loss.npz"
 METHODS = ("all_gather", "ring", "bidirectional")
 CHUNKS = (None, 2, 4)  # of the B rows of a device: all, a divisor, not a divisor
 B, D = 6, 8
-FAST_COMPILE = {
-    "compiler_options": {
-        "xla_backend_optimization_level": 0,
-        "xla_llvm_disable_expensive_passes": True,
-    }
-}
+FAST_COMPILE = {"compiler_options": {"xla_backend_optimization_level": 0}}
 LOG_SCALE, BIAS = np.float32(1.2), np.float32(-1.5)
 
 
@@ -123,8 +118,13 @@ def check_distributed(method, size, chunk_size):
         assert_equals_oracle(function(*args, ids), (*args, ids), size)
 
 
-@pytest.mark.parametrize("size", range(1, 9))
-@pytest.mark.parametrize("method", METHODS)
+# Bidirectional treats odd and even counts apart; of ring, no hop, one and many hops differ.
+@pytest.mark.parametrize(
+    ("method", "size"),
+    [("bidirectional", size) for size in range(1, 9)]
+    + [("ring", size) for size in (1, 2, 3, 8)]
+    + [("all_gather", size) for size in (2, 7)],
+)
 def test_every_method_equals_the_oracle_on_any_number_of_devices(method, size):
     check_distributed(method, size, CHUNKS[(size + METHODS.index(method)) % 3])
 
@@ -218,7 +218,7 @@ def test_devices_whose_totals_count_differently_get_nan_gradients():
     assert np.isnan(jax.jit(jax.grad(f))(*embeddings(3 * B))).all()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["all_gather", "bidirectional"])
 def test_bfloat16_embeddings_keep_the_loss_and_its_gradients(method):
     image, text = embeddings(8 * 32, d=64)
     log_scale, bias = np.float32(np.log(10)), np.float32(-10)

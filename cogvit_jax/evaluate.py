@@ -1,0 +1,58 @@
+"""Evaluates a run: python -m cogvit_jax.evaluate --workdir=DIR [--heldout=folder:/pictures]
+
+Restores the newest checkpoint and runs what `config.evals` names on `config.data.heldout` or on the
+sources given. Prints the figures and writes them to DIR/evaluation.json, pictures to DIR/plots.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import jax
+from absl import app, flags, logging
+from PIL import Image
+from rich.console import Console
+
+from cogvit_jax import hooks, run_dir
+from cogvit_jax.programs import EXPECTED_ERRORS, build
+
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run of cogvit_jax.main.")
+HELDOUT = flags.DEFINE_string(
+    "heldout", None, "Sources to evaluate on instead of the run's own, such as folder:/pictures."
+)
+
+
+def evaluate(workdir: str, heldout: str | None, console: Console) -> dict[str, float]:
+    """Runs every evaluator of a run on its newest checkpoint; returns and writes the figures."""
+    config = run_dir.load_config(workdir)
+    config.mesh.update(data=-1, fsdp=1, tensor=1)  # whatever devices are here
+    if heldout is not None:
+        config.data.heldout = heldout
+    program = build(config)
+    params, step = run_dir.load_params(program, config, workdir)
+    values = hooks.run_evaluators(program.evaluators, params, console, f"step {step}")
+    numbers = {k: v for k, v in values.items() if isinstance(v, float)}
+    if jax.process_index() == 0:
+        result = {"step": step, "heldout": config.data.heldout, **numbers}
+        target = Path(workdir) / "evaluation.json"
+        target.write_text(json.dumps(result, indent=2), encoding="utf-8")
+        (Path(workdir) / "plots").mkdir(exist_ok=True)
+        for name in values.keys() - numbers.keys():
+            picture = Path(workdir) / "plots" / f"evaluation_{name.replace('/', '_')}.png"
+            Image.fromarray(values[name]).save(picture)
+    return numbers
+
+
+def main(argv: list[str]) -> None:
+    """Entry point under absl."""
+    del argv
+    try:
+        evaluate(WORKDIR.value, HELDOUT.value, Console(quiet=jax.process_index() > 0))
+    except EXPECTED_ERRORS as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    flags.mark_flag_as_required("workdir")
+    logging.set_verbosity(logging.WARNING)
+    app.run(main)

@@ -1,0 +1,55 @@
+"""A run's folder: the config it was started with, and its trained parameters."""
+
+import difflib
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from cogvit_jax import sharding
+from cogvit_jax.checkpoint import Checkpointer
+from cogvit_jax.program import Program
+
+
+def save_config(config: ConfigDict, workdir: str, console: Console) -> None:
+    """Writes `workdir/config.json`; tells how it differs from that of the run so far."""
+    path = Path(workdir) / "config.json"
+    new = json.dumps(config.to_dict(), indent=2, ensure_ascii=False)
+    if path.exists():
+        old = path.read_text(encoding="utf-8")
+        for line in difflib.unified_diff(old.split("\n"), new.split("\n"), lineterm="", n=0):
+            if line[0] in "+-" and line[:3] not in ("+++", "---"):
+                console.print(f"config changed since the last run: {line}", markup=False)
+    path.write_text(new, encoding="utf-8")
+
+
+def load_config(workdir: str) -> ConfigDict:
+    """The config of a finished or running workdir.
+
+    Raises:
+        FileNotFoundError: the folder holds no run.
+    """
+    path = Path(workdir) / "config.json"
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} does not exist: --workdir must name the folder of a run of cogvit_jax.main."
+        )
+    return ConfigDict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def load_params(program: Program, config: ConfigDict, workdir: str) -> tuple[Any, int]:
+    """(parameters on the program's mesh, step) of the workdir's newest checkpoint.
+
+    Raises:
+        CheckpointError: there is none, or it is of another model.
+    """
+    shapes = jax.eval_shape(program.init, jax.random.key(0))
+    shardings = sharding.param_shardings(program.mesh, config.mesh.rules, shapes)
+    saved = Checkpointer(workdir)
+    try:
+        return saved.restore_params(shapes, shardings)
+    finally:
+        saved.close()
