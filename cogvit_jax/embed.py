@@ -22,7 +22,7 @@ from cogvit_jax import run_dir
 from cogvit_jax.data.records import Record
 from cogvit_jax.programs import EXPECTED_ERRORS, build, stage2
 
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run of cogvit_jax.main.")
+WORKDIR = flags.DEFINE_string("workdir", "", "Folder of a run of cogvit_jax.main.")
 IMAGES = flags.DEFINE_list("images", [], "Picture files or glob patterns, separated by commas.")
 TEXTS = flags.DEFINE_string("texts", "", "Texts, separated by semicolons.")
 TEXT_FILE = flags.DEFINE_string("text_file", None, "A file with one text per line.")

@@ -4,7 +4,8 @@
 that run on every step look one step back.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def every(interval: int, hook: Hook, last: int) -> Hook:
     return run
 
 
-def guard(policy: str, max_skips: int, batches: Batches, saved: Checkpointer) -> Hook:
+def guard(policy: str, max_skips: int, batches: Batches, saved: Checkpointer, last: int) -> Hook:
     """Stops a run whose loss or gradient is not finite (the step itself never applies it).
 
     Args:
@@ -47,6 +48,7 @@ def guard(policy: str, max_skips: int, batches: Batches, saved: Checkpointer) ->
         max_skips: for "skip".
         batches: names the records of the bad batch.
         saved: names the last good checkpoint.
+        last: step after which nothing comes, so that it is not looked back at.
     """
     allowed = settings.choose({"stop": 0, "skip": max_skips}, policy, "config.train.nonfinite")
     pending: list[tuple[int, jax.Array, jax.Array, Sequence[str]]] = []
@@ -54,7 +56,7 @@ def guard(policy: str, max_skips: int, batches: Batches, saved: Checkpointer) ->
     def check(step: int, state: TrainState, metrics: Metrics) -> None:
         # Looking one step back keeps the device busy; the copy outlives the donated state.
         pending.append((step, metrics["finite"], jnp.copy(state.skipped), tuple(batches.ids)))
-        if len(pending) > 1:
+        while len(pending) > (step < last):
             verify(*pending.pop(0))
 
     def verify(step: int, finite: jax.Array, skipped: jax.Array, ids: Sequence[str]) -> None:
@@ -84,7 +86,7 @@ def log(
 
     def run(step: int, state: TrainState, metrics: Metrics) -> None:
         values = {k: float(v) for k, v in jax.device_get(metrics).items()}
-        values |= {f"lr/{name}": float(fn(step - 1)) for name, fn in schedules.items()}
+        values |= {f"lr/{name}": float(jnp.asarray(fn(step - 1))) for name, fn in schedules.items()}
         values |= {"skipped": float(state.skipped)} | timer.read() | memory_stats()
         values |= batches.stats()
         writer.write(step, values)
@@ -142,17 +144,37 @@ def plot(workdir: str) -> Hook:
     return run
 
 
-def profile(workdir: str, first: int, last: int) -> Hook:
-    """Traces steps first+1 … last into `workdir/profile` (open with xprof or Perfetto)."""
+@contextlib.contextmanager
+def profile(workdir: str, first: int, last: int, done: int) -> Iterator[Hook]:
+    """Traces steps first+1 … last into `workdir/profile` (open with xprof or Perfetto).
+
+    A run that begins (after `done` steps) or ends between them traces those it takes.
+    """
+    tracing = False
+
+    def begin(step: int) -> None:
+        nonlocal tracing
+        if first <= step < last and not tracing:
+            jax.profiler.start_trace(str(Path(workdir) / "profile"))
+            tracing = True
+
+    def end() -> None:
+        nonlocal tracing
+        if tracing:
+            jax.profiler.stop_trace()
+            tracing = False
 
     def run(step: int, state: TrainState, metrics: Metrics) -> None:
-        if step == first:
-            jax.profiler.start_trace(str(Path(workdir) / "profile"))
-        elif step == last:
+        begin(step)
+        if step == last:
             jax.block_until_ready(state.params)
-            jax.profiler.stop_trace()
+            end()
 
-    return run
+    begin(done)
+    try:
+        yield run
+    finally:
+        end()
 
 
 def progress(console: Console, first: int, last: int) -> tuple[Progress, Callable[..., None]]:

@@ -20,7 +20,7 @@ CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, such as configs/stage2.py:tiny."
 )
 WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Folder for metrics, plots and checkpoints; continued if it holds a run."
+    "workdir", "", "Folder for metrics, plots and checkpoints; continued if it holds a run."
 )
 DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "Join the other processes of a TPU pod or cluster before starting."

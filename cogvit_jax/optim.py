@@ -19,6 +19,8 @@ from rich.table import Table
 
 from cogvit_jax import settings, tree
 
+MatrixAxes = tuple[tuple[int, ...], tuple[int, ...]]
+
 # (regex, input axes, output axes) of every kernel that is a matrix, counted from the end: leading
 # axes (stacked layers, and the 3 of a fused qkv) are batches of matrices, each by itself.
 MATRIX_AXES = (
@@ -167,19 +169,19 @@ def schedule(group: GroupSettings, num_steps: int, name: str) -> optax.Schedule:
     return optax.join_schedules([warmup, shape], [group.warmup_steps])
 
 
-def matrix_axes(name: str, ndim: int) -> MuonDimensionNumbers | None:
-    """Which axes of parameter `name` form the matrices that Muon orthogonalises."""
+def matrix_axes(name: str, ndim: int) -> MatrixAxes | None:
+    """(input axes, output axes) of the matrices that Muon orthogonalises in parameter `name`."""
     for pattern, axes in MATRIX_AXES:
         if re.search(pattern, name):
             rows, columns = (tuple(ndim + a for a in side) for side in axes)
-            return MuonDimensionNumbers(rows, columns)
+            return rows, columns
     return None
 
 
-def matrix_sizes(axes: MuonDimensionNumbers, shape: tuple[int, ...]) -> tuple[int, int, int]:
+def matrix_sizes(axes: MatrixAxes, shape: tuple[int, ...]) -> tuple[int, int, int]:
     """(number of matrices, rows, columns) in an array of `shape`."""
-    rows = math.prod(shape[a] for a in axes.reduction_axis)
-    columns = math.prod(shape[a] for a in axes.output_axis)
+    rows = math.prod(shape[a] for a in axes[0])
+    columns = math.prod(shape[a] for a in axes[1])
     return math.prod(shape) // (rows * columns), rows, columns
 
 
@@ -189,7 +191,9 @@ def _muon(options: OptimSettings) -> optax.GradientTransformation:
     )
 
     def axes(params: Any) -> Any:
-        return tree.map_named(lambda name, x: _require_matrix(name, x), params)
+        return tree.map_named(
+            lambda name, x: MuonDimensionNumbers(*_require_matrix(name, x)), params
+        )
 
     def match_adamw_rms(updates: Any, _: Any) -> Any:
         def scale(name: str, x: jax.Array) -> jax.Array:
@@ -211,7 +215,7 @@ def _adam(options: OptimSettings) -> optax.GradientTransformation:
 ALGORITHMS = {"muon": _muon, "adamw": _adam}
 
 
-def _require_matrix(name: str, x: Any) -> MuonDimensionNumbers:
+def _require_matrix(name: str, x: Any) -> MatrixAxes:
     axes = matrix_axes(name, x.ndim)
     if axes is None or x.ndim < 2:
         raise settings.ConfigError(
@@ -249,7 +253,7 @@ def _decoupled_decay(rates: Any) -> optax.GradientTransformation:
         )
         return decayed, state
 
-    return optax.GradientTransformation(lambda _: optax.EmptyState(), update)
+    return optax.GradientTransformation(optax.init_empty_state, update)
 
 
 def _routes(rules: tree.Rules, choices: Mapping[str, Any], params: Any, field: str) -> Any:

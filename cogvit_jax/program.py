@@ -84,10 +84,20 @@ class Program:
 
 
 class TrainState(struct.PyTreeNode):
-    """Everything a step reads and writes; all of it is checkpointed."""
+    """Everything a step reads and writes; all of it is checkpointed.
 
-    step: jax.Array
+    Trees of the same structure hold its shapes and its shardings.
+
+    Attributes:
+        step: steps done, int32 scalar.
+        params: of the model.
+        opt_state: of the optimizer.
+        key: random key, the same in every step; each step folds its number in.
+        skipped: updates left out because they were not finite, int32 scalar.
+    """
+
+    step: Any
     params: Params
     opt_state: Any
-    key: jax.Array
-    skipped: jax.Array
+    key: Any
+    skipped: Any

@@ -26,7 +26,7 @@ def save_config(config: ConfigDict, workdir: str, console: Console) -> None:
     path.write_text(new, encoding="utf-8")
 
 
-def load_config(workdir: str) -> ConfigDict:
+def load_config(workdir: str) -> Any:
     """The config of a finished or running workdir.
 
     Raises:
@@ -40,7 +40,7 @@ def load_config(workdir: str) -> ConfigDict:
     return ConfigDict(json.loads(path.read_text(encoding="utf-8")))
 
 
-def load_params(program: Program, config: ConfigDict, workdir: str) -> tuple[Any, int]:
+def load_params(program: Program, config: Any, workdir: str) -> tuple[Any, int]:
     """(parameters on the program's mesh, step) of the workdir's newest checkpoint.
 
     Raises:

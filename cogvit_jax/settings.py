@@ -71,8 +71,10 @@ def _coerce(value: Any, hint: Any, path: str) -> Any:
     if origin is tuple or hint is tuple:
         if not isinstance(value, tuple | list):
             raise ConfigError(f"{path} = {value!r} must be a tuple.")
-        item = args[0] if len(args) == 2 and args[1] is Ellipsis else Any
-        return tuple(_coerce(v, item, path) for v in value)
+        items = args[:1] * len(value) if args[1:] == (Ellipsis,) else args or (Any,) * len(value)
+        if len(items) != len(value):
+            raise ConfigError(f"{path} = {value!r} must hold {len(items)} values.")
+        return tuple(_coerce(v, item, path) for v, item in zip(value, items, strict=True))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     kind = origin or hint

@@ -7,6 +7,7 @@ Axes are Auto: the compiler places collectives, except where a loss uses `shard_
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -36,13 +37,13 @@ class MeshSettings:
     rules: tuple[Any, ...] = ((".*", ()),)
 
 
-def make_mesh(config: MeshSettings, devices: list[jax.Device] | None = None) -> Mesh:
+def make_mesh(config: MeshSettings, devices: Sequence[Any] | None = None) -> Mesh:
     """Mesh over all devices (of all processes).
 
     Raises:
         ConfigError: the axes do not multiply to the number of devices.
     """
-    devices = devices or jax.devices()
+    devices = list(devices or jax.devices())
     sizes = [config.data, config.fsdp, config.tensor]
     known = math.prod(s for s in sizes if s != -1)
     if sizes.count(-1) == 1 and known and len(devices) % known == 0:
@@ -132,5 +133,17 @@ def split_microbatches(batch: Any, num: int) -> Any:
 
     The straightforward `reshape(num, -1)` would gather a sharded batch; taking every num-th row
     keeps each row where it is.
+
+    Raises:
+        ConfigError: `num` does not divide n.
     """
-    return jax.tree.map(lambda x: x.reshape(-1, num, *x.shape[1:]).swapaxes(0, 1), batch)
+
+    def split(x: jax.Array) -> jax.Array:
+        if x.shape[0] % num:
+            raise ConfigError(
+                f"config.train.microbatches = {num} does not divide a batch of {x.shape[0]} rows: "
+                "choose a divisor."
+            )
+        return x.reshape(-1, num, *x.shape[1:]).swapaxes(0, 1)
+
+    return jax.tree.map(split, batch)

@@ -84,6 +84,8 @@ def run(program: Program, config: Any, workdir: str, console: Console | None = N
         each_step = standard_hooks(
             setup, options, workdir, saved, batches, writer, timer, show, console
         )
+        profile = hooks.profile(workdir, options.profile_start, options.profile_stop, first)
+        each_step.append(stack.enter_context(profile))
         stopping = stack.enter_context(stop_on_signal(console))
         for step in range(first + 1, options.steps + 1):
             began = time.perf_counter()
@@ -154,16 +156,13 @@ def standard_hooks(
     last, program = options.steps, setup.program
     log = hooks.log(writer, timer, setup.optimizer.schedules, show, batches)
     evaluate = hooks.evaluate(program.evaluators, writer, timer, console)
-    listed = [
-        hooks.guard(options.nonfinite, options.max_skips, batches, saved),
+    return [
+        hooks.guard(options.nonfinite, options.max_skips, batches, saved, last),
         hooks.every(options.log_every, log, last),
         hooks.every(options.eval_every, evaluate, last),
         hooks.every(options.eval_every, hooks.plot(workdir), last),
         hooks.every(options.save_every, hooks.save(saved, batches, timer), last),
     ]
-    if options.profile_stop:
-        listed.append(hooks.profile(workdir, options.profile_start, options.profile_stop))
-    return listed
 
 
 def check_microbatches(num: int, program: Program) -> None:

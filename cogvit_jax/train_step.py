@@ -76,7 +76,7 @@ def make_step(
         updates, opt_state = transform.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         mean_loss = loss.total / jnp.maximum(loss.weight, 1)
-        finite = jnp.isfinite(mean_loss) & jnp.isfinite(optax.global_norm(grads))
+        finite = jnp.isfinite(mean_loss) & jnp.isfinite(optax.tree.norm(grads))
         metrics = {"loss": mean_loss, "finite": finite.astype(jnp.float32)}
         metrics |= {k: s / jnp.maximum(n, 1) for k, (s, n) in loss.metrics.items()}
         metrics |= group_statistics(groups, grads, state.params, updates)
@@ -145,7 +145,7 @@ def group_statistics(
         return {name: jnp.sqrt(s) for name, s in squares.items()}
 
     grad, weight, update = norms(grads), norms(params), norms(updates)
-    stats = {"grad_norm": optax.global_norm(grads)}
+    stats = {"grad_norm": optax.tree.norm(grads)}
     for name in sorted(grad):
         stats[f"grad_norm/{name}"] = grad[name]
         stats[f"param_norm/{name}"] = weight[name]

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import msgpack
 import numpy as np
@@ -120,4 +121,4 @@ def _packed(record: Record) -> bytes:
         fields["label"] = record.label
     if record.concept:
         fields["concept"] = record.concept
-    return msgpack.packb(fields)
+    return cast(bytes, msgpack.packb(fields))

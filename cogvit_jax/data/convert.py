@@ -14,8 +14,8 @@ from cogvit_jax.data.array_records import write_array_record, write_classes
 from cogvit_jax.data.records import CorruptRecord, Record, Source
 from cogvit_jax.data.sources import open_source
 
-_FROM = flags.DEFINE_string("from", None, "source to read, e.g. folder:/data/pictures")
-_TO = flags.DEFINE_string("to", None, "file to write, e.g. /data/pictures.array_record")
+_FROM = flags.DEFINE_string("from", "", "source to read, e.g. folder:/data/pictures")
+_TO = flags.DEFINE_string("to", "", "file to write, e.g. /data/pictures.array_record")
 
 
 def convert(spec: str, path: str | Path) -> tuple[int, int]:
@@ -45,10 +45,11 @@ def _readable(source: Source) -> Iterator[Record]:
 
 def main(_: list[str]) -> None:
     """Converts and prints what was written."""
+    if not (_FROM.value and _TO.value):
+        raise app.UsageError("give both --from=SPEC and --to=FILE")
     written, skipped = convert(_FROM.value, _TO.value)
     print(f"{_TO.value}: {written} records written, {skipped} skipped as corrupt")
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["from", "to"])
     app.run(main)

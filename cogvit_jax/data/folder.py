@@ -89,7 +89,7 @@ def open_folder(rest: str) -> Source:
         entries = [replace(e, label=None if e.label is None else str(e.label)) for e in entries]
     given = {entry.label for entry in entries} - {None}
     if not classes and given:
-        classes, templates = {"en": tuple(sorted(given))}, DEFAULT_TEMPLATES
+        classes, templates = {"en": tuple(sorted(map(str, given)))}, DEFAULT_TEMPLATES
     names = classes.get("en", ())
     labels = tuple(label_index(entry.label, names, entry.where) for entry in entries)
     records = FolderRecords(root, tuple(entries), labels)

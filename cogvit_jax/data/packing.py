@@ -46,7 +46,6 @@ def plan_rows(budgets: Sequence[int], row_length: int) -> RowPlan:
     Raises:
         ValueError: a budget is below 1 or above `row_length`.
     """
-    budgets = np.asarray(budgets, np.int64).reshape(-1)
     for item, budget in enumerate(budgets):
         if not 1 <= budget <= row_length:
             raise ValueError(
@@ -55,7 +54,7 @@ def plan_rows(budgets: Sequence[int], row_length: int) -> RowPlan:
             )
     rows, slots = np.zeros(len(budgets), int), np.zeros(len(budgets), int)
     free, used = np.full(len(budgets), row_length), np.zeros(len(budgets), int)
-    for item in np.argsort(-budgets, kind="stable"):
+    for item in sorted(range(len(budgets)), key=lambda i: -budgets[i]):
         row = np.argmax(free >= budgets[item])  # the first row with room
         free[row] -= budgets[item]
         used[row] += 1

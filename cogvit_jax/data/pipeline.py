@@ -10,7 +10,7 @@ import dataclasses
 import sys
 import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import grain
@@ -72,7 +72,7 @@ class DataSettings:
     layout: str = "padded"
     row_length: int = 0
     eval_length: int = 0
-    crop_scale: tuple[float, ...] = (1.0, 1.0)
+    crop_scale: tuple[float, float] = (1.0, 1.0)
     flip: bool = False
     num_workers: int = 0
     read_threads: int = 4
@@ -136,7 +136,8 @@ class Examples:
             image = random_crop(image, rng, self.config.crop_scale)
         if self.config.flip and source.flippable:
             image = random_flip(image, rng)
-        size = naflex_size(*image.shape[:2], self.patch_size, budget)
+        height, width = image.shape[:2]
+        size = naflex_size(height, width, self.patch_size, budget)
         patches, positions = patchify(resize(image, size), self.patch_size)
         return {
             "patches": patches,
@@ -303,7 +304,7 @@ class _Tag:
         return self.number, int(index)
 
 
-def _read(examples: Examples, collate: Collate, config: DataSettings, size: int) -> Iterator[Any]:
+def _read(examples: Examples, collate: Collate, config: DataSettings, size: int) -> Any:
     """Batches in order, decoded by threads or worker processes ahead of time."""
     options = grain.ReadOptions(
         num_threads=config.read_threads, prefetch_buffer_size=max(2 * size, 64)

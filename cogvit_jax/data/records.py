@@ -1,7 +1,8 @@
 """What every data source yields: a picture with its captions, and the set it belongs to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -34,20 +35,29 @@ class Record:
     label: int = -1
 
 
+@runtime_checkable
+class Records(Protocol):
+    """Random access; `[i]` may raise CorruptRecord."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Record: ...
+
+
 @dataclass(frozen=True)
 class Source:
     """A finite set of records with random access.
 
     Attributes:
         name: as the user wrote it, for logs.
-        records: picklable, `len()` and `[int] -> Record`; `[i]` may raise CorruptRecord.
+        records: picklable.
         classes: language -> class names, index = label; empty where the set has no classes.
         templates: language -> prompts with one `{}` for the class name.
         flippable: False where a mirrored picture means something else (digits, text).
     """
 
     name: str
-    records: Sequence[Record]
+    records: Records
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     templates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     flippable: bool = True

@@ -7,6 +7,7 @@ there are none, from the class names of `label`.
 """
 
 import os
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,15 +68,15 @@ def open_tfds(rest: str) -> Source:
         ValueError: not of this form, an unknown data set or split, not prepared as ArrayRecord, or
             without pictures, or with neither captions nor labels.
     """
-    name, _, split = rest.rpartition(":")
-    if not name or not split:
+    match = re.fullmatch(r"([^\[]+):([^:\[]+(?:\[.*)?)", rest)  # a slice may hold colons
+    if match is None:
         raise ValueError(f"tfds:{rest}: expected tfds:name:split, e.g. tfds:cifar10:train")
     import tensorflow_datasets as tfds  # half a second, and needed by this scheme alone
 
-    builder, source = _load(tfds, name, split)
-    features = builder.info.features
+    builder, source = _load(tfds, *match.groups())
+    features = dict(builder.info.features.items())
     texts = tuple(key for key in _TEXTS if key in features)
-    label = features["label"] if "label" in features else None
+    label = features.get("label")
     names = tuple(str(text).replace("_", " ") for text in getattr(label, "names", None) or ())
     if "image" not in features or not (texts or names):
         raise ValueError(
@@ -100,8 +101,8 @@ def _load(tfds: Any, name: str, split: str) -> tuple[Any, Any]:
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else ""
         raise ValueError(
-            f"tfds:{name}:{split} cannot be opened: {type(error).__name__}: {reason}. Prepare it "
-            f"with tfds.builder({name!r}, file_format='array_record').download_and_prepare()"
+            f"tfds:{name}:{split} cannot be opened: {type(error).__name__}: {reason} If it is not "
+            f"prepared: tfds.builder({name!r}, file_format='array_record').download_and_prepare()"
         ) from error
 
 

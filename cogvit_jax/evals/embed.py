@@ -93,8 +93,8 @@ class Embedder:
     def _collect(self, values: jax.Array, mine: np.ndarray) -> np.ndarray:
         """A batch's rows in order of their indices, on every host, whatever the mesh's order."""
         index = sharding.put_batch(self.mesh, mine.astype(np.int32))
-        values, index = sharding.to_host((values.astype(np.float32), index))
-        return values[np.argsort(index)]
+        rows, order = sharding.to_host((values.astype(np.float32), index))
+        return rows[np.argsort(order)]
 
     def _picture_batch(
         self, records: Sequence[Record], mine: np.ndarray, stop: int
@@ -117,7 +117,8 @@ class Embedder:
 def load_picture(record: Record, patch_size: int, length: int) -> np.ndarray:
     """Decodes and resizes to the patch budget, without augmentation."""
     image = decode_image(record.image, min_side=int(2 * patch_size * length**0.5))
-    return resize(image, naflex_size(*image.shape[:2], patch_size, length))
+    height, width = image.shape[:2]
+    return resize(image, naflex_size(height, width, patch_size, length))
 
 
 def usable_records(source: Source) -> list[Record]:

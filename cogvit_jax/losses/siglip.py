@@ -254,7 +254,7 @@ def _ring(
         stay, leaving, d_texts = state
         state = visit((stay, leaving[:1], d_texts), ())
     stay, _, (d_right, *d_left) = state
-    home = shift(d_right, -hops)
+    home = shift(d_right, -(hops + single))
     for d_text in d_left:
         home = _add(home, shift(d_text, hops))
     return *stay, home

@@ -1,7 +1,7 @@
 """A stack of identical blocks as one `lax.scan`, with rematerialisation by name."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -38,7 +38,7 @@ def stack(block: type[nn.Module], depth: int, remat: str, unroll: int, num_input
         block,
         variable_axes={"params": 0, "diagnostics": 0},
         split_rngs={"params": True},
-        in_axes=(nn.broadcast,) * num_inputs,
+        in_axes=cast(Any, (nn.broadcast,) * num_inputs),
         length=depth,
         unroll=min(unroll, depth),
         metadata_params={nn.PARTITION_NAME: "layers"},

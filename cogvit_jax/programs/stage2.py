@@ -114,10 +114,10 @@ def make_embedder(config: Any, mesh: Mesh) -> Embedder:
     data = settings.read(DataSettings, config.data, "config.data")
     model = make_model(config)
 
-    def embed_images(params: Any, image: Any) -> jax.Array:
+    def embed_images(params: Any, image: Any) -> Any:
         return model.apply({"params": params}, image, method=TwoTowers.embed_images)
 
-    def embed_texts(params: Any, tokens: jax.Array) -> jax.Array:
+    def embed_texts(params: Any, tokens: jax.Array) -> Any:
         return model.apply({"params": params}, tokens, method=TwoTowers.embed_texts)
 
     return Embedder(
@@ -141,9 +141,8 @@ def pair_loss(
     key: jax.Array,
 ) -> Loss:
     """Embeds a batch and compares every image with every text."""
-    images, texts, log_scale, bias = model.apply(
-        {"params": params}, batch["image"], batch["tokens"]
-    )
+    embedded: Any = model.apply({"params": params}, batch["image"], batch["tokens"])
+    images, texts, log_scale, bias = embedded
     total, weight, sums = sigmoid(images, texts, log_scale, bias, batch["pair_ids"])
     one = jnp.ones(())
     metrics = {

@@ -65,7 +65,7 @@ def test_plan_example_and_efficiency():
     expected = RowPlan(rows=(1, 0, 1), slots=(2, 1, 1), num_rows=2, max_slots=2)
     assert plan_rows((64, 256, 192), row_length=256) == expected
     budgets = np.random.default_rng(0).choice([64, 128, 256, 576, 784, 1024], 512)
-    plan = plan_rows(budgets, 1024)
+    plan = plan_rows(budgets.tolist(), 1024)
     # No two pictures above half a row share one; the rest fits beside them: optimal here.
     assert plan.num_rows == (budgets > 512).sum()
     assert budgets.sum() / 1024 <= plan.num_rows

@@ -135,9 +135,9 @@ def test_random_crop_area_and_ratio_are_in_range():
 @pytest.mark.parametrize(
     ("shape", "scale", "ratio"),
     [
-        ((1, 4000), (0.01, 1), (0.75, 4 / 3)),
-        ((9, 9), (1, 1), (0.75, 4 / 3)),
-        ((9, 9), (1, 1), (2, 3)),
+        ((1, 4000), (0.01, 1.0), (0.75, 4 / 3)),
+        ((9, 9), (1.0, 1.0), (0.75, 4 / 3)),
+        ((9, 9), (1.0, 1.0), (2.0, 3.0)),
     ],
 )
 def test_random_crop_falls_back_to_what_fits(shape, scale, ratio):

@@ -1,0 +1,119 @@
+"""The text tower: equal to SigLIP2's, pooled at the last position, and what its settings mean."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cogvit_jax.models import text, two_towers, vit
+from cogvit_jax.settings import ConfigError
+from tests.parity.siglip2 import text_params_from_torch
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "siglip2_text.npz"
+NUM_HEADS, LENGTH = 3, 8
+SMALL = {"size": "tiny", "width": 48, "depth": 3, "num_heads": NUM_HEADS, "mlp_dim": 112}
+TOKENS = np.random.default_rng(0).integers(0, 61, (5, LENGTH), dtype=np.int32)
+
+
+@pytest.fixture(scope="module")
+def golden():
+    with np.load(GOLDEN) as file:
+        return {
+            name: x.astype(np.float32) if x.dtype == np.float16 else x for name, x in file.items()
+        }
+
+
+@pytest.fixture(scope="module")
+def params():
+    return jax.jit(tower().init)(jax.random.key(0), TOKENS)["params"]
+
+
+def state(golden):
+    prefix = "state/"
+    return {name[len(prefix) :]: x for name, x in golden.items() if name.startswith(prefix)}
+
+
+def tower(**fields):
+    fields = {"dtype": "float32", "remat": "none", **SMALL} | fields
+    return text.build(text.TextSettings(**fields), vocab_size=61)
+
+
+@pytest.mark.parametrize("settings", [{"remat": "none"}, {"remat": "full", "scan_unroll": 3}])
+def test_equals_siglip2(golden, settings):
+    params, _ = text_params_from_torch(state(golden), NUM_HEADS)
+    with jax.default_matmul_precision("highest"):
+        ours = tower(qk_norm=False, **settings).apply({"params": params}, golden["tokens"])
+    np.testing.assert_allclose(ours, golden["last"], atol=5e-5, rtol=1e-5)
+
+
+def test_embedding_equals_siglip2(golden):
+    params, projection = text_params_from_torch(state(golden), NUM_HEADS)
+    model = two_towers.TwoTowers(
+        vision_settings=vit.VisionSettings(size="tiny"),
+        text_settings=text.TextSettings(**SMALL, qk_norm=False, dtype="float32", remat="none"),
+        vocab_size=61,
+        embed_dim=projection["bias"].size,
+    )
+    params = {"text": params, "text_projection": projection, "log_scale": 0.0, "bias": 0.0}
+    with jax.default_matmul_precision("highest"):
+        ours = model.apply({"params": params}, golden["tokens"], method=model.embed_texts)
+    expected = golden["pooled"] / np.linalg.norm(golden["pooled"], axis=1, keepdims=True)
+    np.testing.assert_allclose(ours, expected, atol=5e-5, rtol=1e-5)
+
+
+def test_siglip2_has_no_parameter_that_we_lack_and_we_none_that_it_lacks(golden):
+    params, projection = text_params_from_torch(state(golden), NUM_HEADS)
+    model = tower(qk_norm=False)
+    ours = jax.eval_shape(model.init, jax.random.key(0), golden["tokens"])["params"]
+    assert jax.tree.map(np.shape, params) == jax.tree.map(jnp.shape, ours)
+    theirs = sum(x.size for x in state(golden).values())
+    assert sum(x.size for x in jax.tree.leaves((params, projection))) == theirs
+
+
+def test_every_position_is_read_also_those_after_the_text(params):
+    model = tower()
+    reference = model.apply({"params": params}, TOKENS[:1])
+    for position in range(LENGTH):
+        changed = TOKENS[:1].copy()
+        changed[0, position] = (changed[0, position] + 1) % 61
+        assert np.max(np.abs(model.apply({"params": params}, changed) - reference)) > 1e-3
+
+
+def test_texts_of_a_batch_do_not_see_each_other(params):
+    apply = jax.jit(tower().apply)
+    together = apply({"params": params}, TOKENS)
+    for i in range(len(TOKENS)):
+        alone = apply({"params": params}, TOKENS[i : i + 1])
+        np.testing.assert_allclose(together[i : i + 1], alone, atol=1e-5)
+
+
+def test_bfloat16_is_close(params):
+    half = jax.jit(tower(dtype="bfloat16").apply)({"params": params}, TOKENS)
+    whole = jax.jit(tower().apply)({"params": params}, TOKENS)
+    assert half.dtype == jnp.bfloat16
+    x, y = (np.asarray(a, np.float64) for a in (half, whole))
+    cosine = np.sum(x * y, 1) / np.linalg.norm(x, axis=1) / np.linalg.norm(y, axis=1)
+    assert cosine.min() > 0.999
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"size": "So400"}, r"config\.text\.size = 'So400'.*Did you mean 'So400m'"),
+        ({"remat": "ful"}, "remat = 'ful'.*Did you mean 'full'"),
+        ({"width": 50}, r"config\.text\.width = 50.*num_heads = 3"),
+    ],
+)
+def test_wrong_settings_are_named(fields, message):
+    with pytest.raises(ConfigError, match=message):
+        jax.eval_shape(tower(**fields).init, jax.random.key(0), TOKENS)
+
+
+def test_flops_count_the_matrix_products():
+    config = text.TextSettings(**SMALL)
+    width, mlp_dim, depth = 48, 112, 3
+    projections = 2 * 5 * LENGTH * (4 * width * width + 2 * width * mlp_dim)
+    attention = 2 * 2 * 5 * LENGTH * LENGTH * width
+    assert text.forward_flops(config, 5, LENGTH) == depth * (projections + attention)
