@@ -75,17 +75,18 @@ class Attention(nn.Module):
         if rope is not None:
             q, k = apply_rope(q, rope), apply_rope(k, rope)
         mask = None if segments is None else same_segment(segments, segments)
-        self._sow_max_logit(q, k, mask)
+        self._sow_max_logit(q, k, segments)
         out = jax.nn.dot_product_attention(q, k, v, mask=mask)
         return nn.DenseGeneral(
             dim, axis=(-2, -1), dtype=self.dtype, kernel_init=KERNEL_INIT, name="out"
         )(out)
 
-    def _sow_max_logit(self, q: Array, k: Array, mask: Array | None) -> None:
+    def _sow_max_logit(self, q: Array, k: Array, segments: Array | None) -> None:
         if not self.is_mutable_collection("diagnostics"):
             return
         logits = jnp.einsum("bqhk,bthk->bhqt", q, k, preferred_element_type=jnp.float32)
-        if mask is not None:
+        if segments is not None:  # padding does not count: no output depends on its logits
+            mask = same_segment(segments, segments) & (segments > 0)[:, None, None]
             logits = jnp.where(mask, logits, MASKED)
         self.sow("diagnostics", "max_logit", jnp.max(logits) / q.shape[-1] ** 0.5)
 

@@ -7,6 +7,7 @@ corrupt record is replaced by another one, drawn by the same rule, and counted.
 """
 
 import dataclasses
+import math
 import sys
 import zlib
 from collections import deque
@@ -190,7 +191,7 @@ class TrainBatches:
             "seed": seed,
         }
         self._next = 0
-        self._corrupt = 0
+        self._corrupt, self._last_corrupt = 0, "before the checkpoint"
         if state is not None:
             self._resume(state)
         layout = Layout.make(config, mesh, seed)
@@ -255,12 +256,13 @@ class TrainBatches:
     def _count(self, corrupt: Sequence[str]) -> None:
         for reason in corrupt:
             logging.warning("record skipped: %s", reason)
+            self._last_corrupt = reason
         self._corrupt += len(corrupt)
         if self._corrupt > self._config.max_corrupt:
             raise TooManyCorruptRecords(
                 f"{self._corrupt} records could not be used, more than config.data.max_corrupt = "
-                f"{self._config.max_corrupt}. The last: {corrupt[-1]}. Repair the data, or raise "
-                "the limit."
+                f"{self._config.max_corrupt}. The last: {self._last_corrupt}. Repair the data, or "
+                "raise the limit."
             )
 
 
@@ -268,7 +270,8 @@ def open_mixture(text: str, field: str) -> tuple[tuple[Source, ...], tuple[float
     """Sources and weights of `spec@weight,spec@weight`; a weight left out is 1.
 
     Raises:
-        ConfigError: empty, or a weight that is no positive number.
+        ConfigError: empty, a weight that is no positive number, or a source that cannot be read.
+        FileNotFoundError: a source is not there.
     """
     sources, weights = [], []
     for part in filter(None, (p.strip() for p in text.split(","))):
@@ -277,9 +280,12 @@ def open_mixture(text: str, field: str) -> tuple[tuple[Source, ...], tuple[float
             value = float(weight)
         except ValueError:
             value = -1.0
-        if value <= 0:
+        if not 0 < value < math.inf:
             raise settings.ConfigError(f"{field}: {part!r} needs a positive number after '@'.")
-        sources.append(open_source(spec))
+        try:
+            sources.append(open_source(spec))
+        except ValueError as error:
+            raise settings.ConfigError(f"{field}: {error}") from error
         weights.append(value)
     if not sources:
         raise settings.ConfigError(f"{field} is empty: name a source, such as 'folder:/path'.")

@@ -30,6 +30,7 @@ that a block and a gradient are both under way while a tile is being computed:
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +41,8 @@ _METHODS = ("all_pairs", "all_gather", *_DIRECTIONS)
 
 Block = tuple[Float[Array, "t d"], Int[Array, "t"]]  # texts and their pair ids
 Rows = tuple[Float[Array, "c d"], Int[Array, "c"]]  # images and their pair ids
-Found = tuple[dict[str, Array], Array | None, Array | None]  # sums, d/d images, d/d texts
+# Sums, d/d images `[c, d]` and d/d texts `[t, d]` (float32; None where no gradient is asked).
+Found = tuple[dict[str, Array], Any, Any]
 Tile = Callable[[Rows, Block], Found]
 
 
@@ -253,11 +255,11 @@ def _ring(
     if single:
         stay, leaving, d_texts = state
         state = visit((stay, leaving[:1], d_texts), ())
-    stay, _, (d_right, *d_left) = state
+    (sums, d_image), _, (d_right, *d_left) = state
     home = shift(d_right, -(hops + single))
     for d_text in d_left:
         home = _add(home, shift(d_text, hops))
-    return *stay, home
+    return sums, d_image, home
 
 
 def _shift(tree, steps: int, axes: tuple[str, ...], size: int):

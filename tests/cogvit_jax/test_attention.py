@@ -1,6 +1,7 @@
 """Attention, axial RoPE and attention pooling against plain loops in float64 and SigLIP2."""
 
 import math
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -10,6 +11,7 @@ import pytest
 
 from cogvit_jax import attention
 from tests.parity.siglip2 import pool_params_from_torch
+from tests.random_params import random_params
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "siglip2_pool.npz"
 HEADS, HEAD_DIM = 3, 8
@@ -19,19 +21,6 @@ SEGMENTS = np.array([[1, 1, 1, 2, 2, 2, 2, 0, 0], [1, 2, 1, 3, 3, 2, 3, 3, 1]], 
 
 def close(actual, expected):
     np.testing.assert_allclose(actual, expected, atol=5e-6, rtol=1e-5)
-
-
-def random_params(model, *inputs, seed=0):
-    """Every parameter random, so that no gain is 1 and no bias 0."""
-    shapes = jax.eval_shape(model.init, jax.random.key(0), *inputs)["params"]
-    rng = np.random.default_rng(seed)
-
-    def draw(path, x):
-        name = jax.tree_util.keystr(path)
-        scale = 1 / math.sqrt(DIM) if "kernel" in name else 0.3
-        return (("scale" in name) + scale * rng.standard_normal(x.shape)).astype(np.float32)
-
-    return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
 def inputs(seed=0):
@@ -82,7 +71,7 @@ def attend_by_loops(params, x, positions, segments, qk_norm):
 def test_attention_equals_plain_loops(qk_norm):
     x, positions = inputs()
     model = attention.Attention(HEADS, qk_norm)
-    params = random_params(model, x)
+    params = random_params(model.init, x)
     rope = attention.axial_rope(positions, HEAD_DIM)
     with jax.default_matmul_precision("highest"):
         out, found = model.apply(
@@ -96,7 +85,7 @@ def test_attention_equals_plain_loops(qk_norm):
 def test_without_segments_a_row_is_one_image():
     x, positions = inputs()
     model = attention.Attention(HEADS)
-    params = random_params(model, x)
+    params = random_params(model.init, x)
     out = model.apply({"params": params}, x, None, attention.axial_rope(positions, HEAD_DIM))
     expected, _ = attend_by_loops(params, x, positions, np.ones_like(SEGMENTS), True)
     close(out, expected)
@@ -105,7 +94,7 @@ def test_without_segments_a_row_is_one_image():
 def test_qk_norm_bounds_the_logits():
     x, _ = inputs()
     model = attention.Attention(HEADS)
-    params = random_params(model, x)
+    params = random_params(model.init, x)
     gains = [np.max(np.abs(params[n]["scale"])) for n in ("q_norm", "k_norm")]
     for size in (1.0, 1e4):
         _, found = model.apply({"params": params}, size * x, mutable=["diagnostics"])
@@ -113,10 +102,24 @@ def test_qk_norm_bounds_the_logits():
         assert largest <= math.sqrt(HEAD_DIM) * math.prod(gains)
 
 
+def test_the_largest_logit_is_that_of_images_not_of_padding():
+    x, _ = inputs()
+    model = attention.Attention(HEADS, qk_norm=False)
+    params = random_params(model.init, x)
+
+    def largest(x, segments):
+        _, found = model.apply({"params": params}, x, segments, mutable=["diagnostics"])
+        return found["diagnostics"]["max_logit"][0]
+
+    padding = (SEGMENTS == 0)[..., None]
+    close(largest(np.where(padding, 100 * x, x), SEGMENTS), largest(x, SEGMENTS))
+    close(largest(x[:1], SEGMENTS[:1]), largest(x[:1, :7], SEGMENTS[:1, :7]))
+
+
 def test_nothing_is_sown_in_training():
     x, _ = inputs()
     model = attention.Attention(HEADS)
-    params = random_params(model, x)
+    params = random_params(model.init, x)
     jaxpr = str(jax.make_jaxpr(lambda p: model.apply({"params": p}, x))(params))
     assert "reduce_max[axes=(0, 1, 2, 3)" not in jaxpr
     _, found = model.apply({"params": params}, x, mutable=["batch_stats"])
@@ -189,15 +192,15 @@ def test_pool_of_a_packed_row_equals_siglip2_on_each_image(golden):
 def test_pool_has_no_parameter_beyond_siglip2s(golden):
     model, params = siglip2_head(golden)
     segments = golden["mask"].astype(np.int32)
-    init = jax.eval_shape(lambda key: model.init(key, golden["tokens"], segments, 1), jax.random.key(0))
-    assert jax.tree.map(np.shape, params) == jax.tree.map(jnp.shape, init["params"])
+    ours = random_params(partial(model.init, num_slots=1), golden["tokens"], segments)
+    assert jax.tree.map(np.shape, params) == jax.tree.map(np.shape, ours)
 
 
 def test_gradients_of_empty_slots_and_padding_are_zero():
     x, _ = inputs()
     model = attention.AttentionPool(HEADS, 16)
     num_slots = 5
-    params = random_params(model, x, SEGMENTS, num_slots)
+    params = random_params(partial(model.init, num_slots=num_slots), x, SEGMENTS)
 
     def taken(x):
         pooled = model.apply({"params": params}, x, SEGMENTS, num_slots)
