@@ -122,7 +122,8 @@ class Examples:
             except CorruptRecord as error:
                 corrupt.append(f"{source.name} [{record_index}]: {error}")
         raise TooManyCorruptRecords(
-            f"{MAX_REPLACEMENTS} records in a row cannot be used: " + "; ".join(corrupt[:4])
+            f"config.data.train: {MAX_REPLACEMENTS} records in a row cannot be used; repair the "
+            "data: " + "; ".join(corrupt[:4])
         )
 
     def _example(
