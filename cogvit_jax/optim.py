@@ -75,7 +75,7 @@ class OptimSettings:
         group_rules: ordered (regex, group name).
         algorithm_rules: ordered (regex, "muon" | "adamw").
         decay_rules: ordered (regex, multiplier of the group's weight decay).
-        clip_norm: bound of the global gradient norm; 0 = none.
+        clip_norm: bound of the norm of all gradients that are not frozen; 0 = none.
         muon_momentum, muon_steps, muon_coefficients: momentum, Newton-Schulz iterations and their
             coefficients (a key of NEWTON_SCHULZ).
         muon_rms: updates are scaled by `muon_rms * sqrt(max(rows, columns))`, which gives them
@@ -144,7 +144,9 @@ def build(config: Mapping[str, Any], params: Any, num_steps: int) -> Optimizer:
     }
     transform = optax.partition(transforms, labels)
     if options.clip_norm:
-        transform = optax.chain(optax.clip_by_global_norm(options.clip_norm), transform)
+        trained = jax.tree.map(lambda g: not groups[g].freeze, group_of)
+        clip = optax.masked(optax.clip_by_global_norm(options.clip_norm), trained)
+        transform = optax.chain(clip, transform)
     return Optimizer(transform, schedules, group_of, _table(params, labels, groups, decay))
 
 
@@ -281,15 +283,14 @@ def _table(params: Any, labels: Any, groups: Mapping[str, GroupSettings], decay:
             "×".join(map(str, x.shape)) or "scalar",
             group,
             algorithm,
-            _matrices(name, x.shape) if algorithm == "muon" else "",
+            _matrices(name, x) if algorithm == "muon" else "",
             "" if frozen else f"{lr:g}",
             "" if frozen else f"{weight_decay:g}",
         )
     return table
 
 
-def _matrices(name: str, shape: tuple[int, ...]) -> str:
+def _matrices(name: str, x: Any) -> str:
     """Such as `24 of 1024×4096`."""
-    axes = matrix_axes(name, len(shape))
-    count, rows, columns = matrix_sizes(axes, shape) if axes else (0, 0, 0)
+    count, rows, columns = matrix_sizes(_require_matrix(name, x), x.shape)
     return f"{count} of {rows}×{columns}"

@@ -24,6 +24,7 @@ def random_params(init: Callable[..., Any], *inputs: Any, seed: int = 0) -> Any:
             return noise / math.sqrt(max(x.shape))
         if name.endswith("/scale"):
             return 1 + 0.3 * noise
-        return noise if "embedding/" in name or name.endswith(("positions", "probe")) else 0.3 * noise
+        inputs = name.endswith(("embedding", "positions", "probe"))
+        return noise if inputs else 0.3 * noise
 
     return jax.tree_util.tree_map_with_path(draw, shapes)

@@ -37,7 +37,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 _DIRECTIONS = {"ring": (1,), "bidirectional": (1, -1)}
-_METHODS = ("all_pairs", "all_gather", *_DIRECTIONS)
+METHODS = ("all_pairs", "all_gather", *_DIRECTIONS)
 
 Block = tuple[Float[Array, "t d"], Int[Array, "t"]]  # texts and their pair ids
 Rows = tuple[Float[Array, "c d"], Int[Array, "c"]]  # images and their pair ids
@@ -117,8 +117,8 @@ def sigmoid_loss(
 
 
 def _check(plan: _Plan, image, text, log_scale, bias, pair_ids) -> None:
-    if plan.method not in _METHODS:
-        raise ValueError(f"method is {plan.method!r}; choose one of {', '.join(_METHODS)}")
+    if plan.method not in METHODS:
+        raise ValueError(f"method is {plan.method!r}; choose one of {', '.join(METHODS)}")
     if plan.chunk_size is not None and plan.chunk_size < 1:
         raise ValueError(f"chunk_size is {plan.chunk_size}; choose None or at least 1")
     if plan.method == "all_pairs" and (plan.axes or plan.chunk_size):

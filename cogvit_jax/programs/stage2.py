@@ -21,7 +21,7 @@ from cogvit_jax.evals.embed import Embedder
 from cogvit_jax.evals.gallery import gallery
 from cogvit_jax.evals.retrieval import retrieval
 from cogvit_jax.evals.zero_shot import zero_shot
-from cogvit_jax.losses.siglip import sigmoid_loss
+from cogvit_jax.losses.siglip import METHODS, sigmoid_loss
 from cogvit_jax.models import text, vit
 from cogvit_jax.models.two_towers import TwoTowers
 from cogvit_jax.program import Evaluator, Loss, Program
@@ -156,6 +156,7 @@ def pair_loss(
 
 def make_sigmoid_loss(config: LossSettings, mesh: Mesh) -> Callable[..., Any]:
     """(images, texts, log_scale, bias, pair_ids) -> (total, weight, metrics), over all devices."""
+    settings.choose(dict.fromkeys(METHODS), config.method, "config.loss.method")
     keep_ids = settings.choose(
         {"concept": True, "pair": False}, config.positives, "config.loss.positives"
     )

@@ -53,10 +53,7 @@ def attend_by_loops(params, x, positions, segments, qk_norm):
                 rms = np.sqrt(np.mean(qkv[:, i] ** 2, axis=-1, keepdims=True) + 1e-5)
                 qkv[:, i] = qkv[:, i] / rms * p[name]["scale"][None, None]
         for head in range(HEADS):
-            q, k = (
-                [rotate_by_loops(v, at) for v, at in zip(qkv[:, i, head], positions[row], strict=True)]
-                for i in (0, 1)
-            )
+            q, k = (list(map(rotate_by_loops, qkv[:, i, head], positions[row])) for i in (0, 1))
             for t, segment in enumerate(segments[row]):
                 keys = np.flatnonzero(segments[row] == segment)
                 logits = np.array([q[t] @ k[s] for s in keys]) / math.sqrt(HEAD_DIM)
@@ -74,9 +71,7 @@ def test_attention_equals_plain_loops(qk_norm):
     params = random_params(model.init, x)
     rope = attention.axial_rope(positions, HEAD_DIM)
     with jax.default_matmul_precision("highest"):
-        out, found = model.apply(
-            {"params": params}, x, SEGMENTS, rope, mutable=["diagnostics"]
-        )
+        out, found = model.apply({"params": params}, x, SEGMENTS, rope, mutable=["diagnostics"])
     expected, largest = attend_by_loops(params, x, positions, SEGMENTS, qk_norm)
     close(out, expected)
     close(found["diagnostics"]["max_logit"][0], largest)

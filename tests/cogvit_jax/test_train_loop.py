@@ -106,7 +106,9 @@ def test_resumed_equals_straight_bitwise(toy, eight, straight, tmp_path):
     text = (killed / "metrics.jsonl").read_text()
     assert text.endswith("\n")
     assert [json.loads(line)["step"] for line in text.splitlines()] == [1, 2, 3, 4, 5, 6]
-    losses = [[m["loss"] for m in metrics.read_jsonl(w / "metrics.jsonl")] for w in (workdir, killed)]
+    losses = [
+        [m["loss"] for m in metrics.read_jsonl(w / "metrics.jsonl")] for w in (workdir, killed)
+    ]
     assert losses[0] == losses[1]
 
 

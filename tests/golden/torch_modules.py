@@ -27,9 +27,7 @@ def randomize(module: torch.nn.Module, seed: int) -> None:
 def state_arrays(module: torch.nn.Module, skip: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
     """The state dict as float32 arrays, without the parts named in `skip`."""
     state = module.state_dict()
-    return {
-        name: x.float().numpy() for name, x in state.items() if name.split(".")[0] not in skip
-    }
+    return {name: x.float().numpy() for name, x in state.items() if name.split(".")[0] not in skip}
 
 
 def as_half(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

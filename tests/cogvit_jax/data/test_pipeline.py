@@ -1,4 +1,4 @@
-"""Training batches: a pure function of seed and number, whoever reads them and wherever they begin."""
+"""Training batches: a pure function of seed and number, whoever reads them, from wherever."""
 
 import dataclasses
 import logging
@@ -215,7 +215,9 @@ def test_a_lowered_limit_stops_a_resumed_run_clearly(batches, sources):
 
 def test_a_source_without_one_good_record_says_so(batches, sources):
     sources["a"] = Pictures("a", 8, frozenset(range(8)))
-    with pytest.raises(TooManyCorruptRecords, match=r"in a row cannot be used; .*: a \[\d\]: a/\d is"):
+    with pytest.raises(
+        TooManyCorruptRecords, match=r"in a row cannot be used; .*: a \[\d\]: a/\d is"
+    ):
         take(batches(train="a"), 1)
 
 
@@ -313,7 +315,10 @@ def test_weights_default_to_one_and_may_be_mixed(sources):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"global_batch": 15}, r"config\.data\.global_batch = 15 is not divisible.* 2 batch shards"),
+        (
+            {"global_batch": 15},
+            r"config\.data\.global_batch = 15 is not divisible.* 2 batch shards",
+        ),
         ({"layout": "paked"}, r"config\.data\.layout = 'paked'.*Did you mean 'packed'"),
         ({"layout": "packed", "row_length": 5}, r"config\.data\.row_length = 5 is less.* 9 "),
     ],

@@ -38,7 +38,11 @@ def test_equals_glm_ocr(golden, params, packed):
 
 def test_the_tower_has_no_parameter_that_we_lack_and_we_none_that_it_lacks(golden, params):
     model = model_for(params, golden["pixel_mean"], golden["pixel_std"])
-    inputs = (jnp.zeros((1, 1, 3 * PATCH_SIZE**2)), jnp.zeros((1, 1, 2), int), jnp.ones((1, 1), int))
+    inputs = (
+        jnp.zeros((1, 1, 3 * PATCH_SIZE**2)),
+        jnp.zeros((1, 1, 2), int),
+        jnp.ones((1, 1), int),
+    )
     ours = jax.eval_shape(model.init, jax.random.key(0), *inputs)["params"]
     assert jax.tree.map(np.shape, params) == jax.tree.map(jnp.shape, ours)
     second_frame = golden["state/patch_embed.proj.weight"][:, :, 1].size
