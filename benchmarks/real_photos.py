@@ -14,10 +14,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from rich.console import Console
+
 from cogvit_jax import evaluate, run_dir, train_loop
 from cogvit_jax.programs import build
 from configs import stage2
-from rich.console import Console
 
 SPEED_STEPS = 30
 

@@ -20,7 +20,7 @@ CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, such as configs/stage2.py:tiny."
 )
 WORKDIR = flags.DEFINE_string(
-    "workdir", "", "Folder for metrics, plots and checkpoints; continued if it holds a run."
+    "workdir", None, "Folder for metrics, plots and checkpoints; continued if it holds a run."
 )
 DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "Join the other processes of a TPU pod or cluster before starting."
@@ -33,7 +33,7 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unknown argument {argv[1]!r}; fields are set as --config.a.b=value")
     if DISTRIBUTED.value:
         jax.distributed.initialize()
-    config, workdir = CONFIG.value, WORKDIR.value
+    config, workdir = CONFIG.value, str(WORKDIR.value)
     console = Console(quiet=jax.process_index() > 0)
     try:
         require_writable(workdir)

@@ -30,7 +30,7 @@ def make_tower(seed: int) -> Siglip2TextModel:
     )
     config._attn_implementation = "eager"
     tower = Siglip2TextModel(config).eval()
-    randomize(tower, seed)
+    randomize(tower, seed, small=("embeddings.", "encoder.layers.0.self_attn.out_proj."))
     return tower
 
 

@@ -4,10 +4,12 @@ import numpy as np
 import torch
 
 
-def randomize(module: torch.nn.Module, seed: int) -> None:
+def randomize(module: torch.nn.Module, seed: int, small: tuple[str, ...]) -> None:
     """Draws every parameter, so that no gain is 1, no bias 0 and all parts of the output matter.
 
-    Values are exact in float16, so that a file of half the size loses nothing.
+    Names that start with one of `small` are 100 times smaller: the norms that follow then get
+    inputs so small that their epsilon shows. Values are exact in float16, so that a file of half
+    the size loses nothing.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -21,7 +23,7 @@ def randomize(module: torch.nn.Module, seed: int) -> None:
                 value = noise
             else:
                 value = noise / parameter[0].numel() ** 0.5
-            parameter.copy_(value.half().float())
+            parameter.copy_((0.01 * value if name.startswith(small) else value).half().float())
 
 
 def state_arrays(module: torch.nn.Module, skip: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
