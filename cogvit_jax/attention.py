@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from cogvit_jax.layers import KERNEL_INIT, GeluMLP, RMSNorm
+from cogvit_jax.layers import KERNEL_INIT, QKV_INIT, GeluMLP, RMSNorm
 
 Rope = tuple[Float[Array, "b t k"], Float[Array, "b t k"]]
 
@@ -67,7 +67,7 @@ class Attention(nn.Module):
         if dim % self.num_heads:
             raise ValueError(f"width {dim} is not divisible by num_heads {self.num_heads}.")
         heads = (self.num_heads, dim // self.num_heads)
-        qkv = nn.DenseGeneral((3, *heads), dtype=self.dtype, kernel_init=KERNEL_INIT, name="qkv")(x)
+        qkv = nn.DenseGeneral((3, *heads), dtype=self.dtype, kernel_init=QKV_INIT, name="qkv")(x)
         q, k, v = (qkv[:, :, i] for i in range(3))
         if self.qk_norm:
             q = RMSNorm(self.norm_eps, self.dtype, name="q_norm")(q)

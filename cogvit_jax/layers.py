@@ -5,6 +5,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 KERNEL_INIT = nn.initializers.xavier_uniform()
+# A fused q, k, v kernel is initialised over d × 3d; twice the variance gives each of the three what
+# it would get by itself.
+QKV_INIT = nn.initializers.variance_scaling(2.0, "fan_avg", "uniform")
 
 
 class RMSNorm(nn.Module):

@@ -5,6 +5,7 @@ command again continues from the newest checkpoint in the workdir.
 """
 
 import sys
+from typing import Any
 
 import jax
 from absl import app, flags, logging
@@ -47,11 +48,27 @@ def main(argv: list[str]) -> None:
         sys.exit(f"error: {error}")
 
 
+def parse_flags(argv: list[str]) -> list[str]:
+    """The arguments that are no flags; ends with one line if a flag or the config is wrong."""
+    try:
+        rest = flags.FLAGS(argv)
+        _ = CONFIG.value.program  # a file that is not there only shows when it is asked for
+        return rest
+    except (AttributeError, KeyError) as error:
+        # ml_collections wraps one error in another for a field that is not there.
+        reason: Any = error
+        while isinstance(reason, BaseException):
+            reason = reason.args[0]
+        sys.exit(f"error: --config: not found: {' '.join(str(reason).split())}")
+    except (flags.Error, OSError) as error:  # the reason stands last, after other code's traceback
+        sys.exit(f"error: {str(error).strip().splitlines()[-1].strip()}")
+
+
 def cli() -> None:
     """Parses flags and runs."""
     flags.mark_flags_as_required(["config", "workdir"])
     logging.set_verbosity(logging.WARNING)
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)
 
 
 if __name__ == "__main__":

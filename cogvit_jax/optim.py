@@ -2,7 +2,8 @@
 
 Three ordered `(regex, value)` tables in `config.optim` say, for each parameter, its group (learning
 rate, schedule, weight decay, freezing), its algorithm, and whether it decays. `routing_table`
-prints the outcome. Muon and AdamW are optax's; what is ours is the routing: optax by default sends
+prints the outcome. Muon and AdamW are optax's (its Muon corrects the bias of the momentum, so early
+updates differ a little from Keller Jordan's); what is ours is the routing: optax by default sends
 scan-stacked kernels and 3-D attention kernels to Adam and embedding tables to Muon.
 """
 
@@ -191,6 +192,12 @@ def _muon(options: OptimSettings) -> optax.GradientTransformation:
     coefficients = settings.choose(
         NEWTON_SCHULZ, options.muon_coefficients, "config.optim.muon_coefficients"
     )
+
+    if isinstance(coefficients[0], tuple) and options.muon_steps > len(coefficients):
+        raise settings.ConfigError(
+            f"config.optim.muon_steps = {options.muon_steps}, but muon_coefficients = "
+            f"{options.muon_coefficients!r} has {len(coefficients)} steps: lower muon_steps."
+        )
 
     def axes(params: Any) -> Any:
         return tree.map_named(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.parity.glm_ocr import TOLERANCE, features, model_for, params_from_torch
+from tests.random_params import random_params
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "glm_ocr_tower.npz"
 PATCH_SIZE, NUM_PICTURES = 4, 4
@@ -37,13 +38,9 @@ def test_equals_glm_ocr(golden, params, packed):
 
 def test_the_tower_has_no_parameter_that_we_lack_and_we_none_that_it_lacks(golden, params):
     model = model_for(params, golden["pixel_mean"], golden["pixel_std"])
-    inputs = (
-        jnp.zeros((1, 1, 3 * PATCH_SIZE**2)),
-        jnp.zeros((1, 1, 2), int),
-        jnp.ones((1, 1), int),
-    )
-    ours = jax.eval_shape(model.init, jax.random.key(0), *inputs)["params"]
-    assert jax.tree.map(np.shape, params) == jax.tree.map(jnp.shape, ours)
+    patch, position = np.zeros((1, 1, 3 * PATCH_SIZE**2)), np.zeros((1, 1, 2), np.int32)
+    ours = random_params(model.init, patch, position, np.ones((1, 1), np.int32))
+    assert jax.tree.map(np.shape, params) == jax.tree.map(np.shape, ours)
     second_frame = golden["state/patch_embed.proj.weight"][:, :, 1].size
     theirs = sum(x.size for name, x in golden.items() if name.startswith("state/"))
     assert sum(x.size for x in jax.tree.leaves(params)) == theirs - second_frame
