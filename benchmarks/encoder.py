@@ -27,9 +27,19 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3, help="timed steps per round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--unroll", type=int, default=0, help="of nn.scan; 0 = depth")
+    parser.add_argument(
+        "--keep_memory",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="both sides keep freed memory, as cogvit_jax.main does on CPU",
+    )
     parser.add_argument("--role", choices=sorted(SIDES), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.role:
+        if args.keep_memory:
+            from cogvit_jax.host_memory import keep_freed_memory
+
+            keep_freed_memory()
         serve(SIDES[args.role](args), args)
     else:
         compare(args)

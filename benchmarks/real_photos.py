@@ -17,6 +17,7 @@ from pathlib import Path
 from rich.console import Console
 
 from cogvit_jax import evaluate, run_dir, train_loop
+from cogvit_jax.host_memory import keep_freed_memory
 from cogvit_jax.programs import build
 from configs import stage2
 
@@ -26,6 +27,7 @@ SPEED_STEPS = 30
 def main() -> None:
     """Prepares the folders, measures the speed, trains, evaluates."""
     began = time.perf_counter()
+    keep_freed_memory()
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("dir", type=Path)
     parser.add_argument("--minutes", type=float, default=7.0)

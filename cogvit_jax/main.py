@@ -14,6 +14,7 @@ from rich.console import Console
 
 from cogvit_jax import train_loop
 from cogvit_jax.checkpoint import require_writable
+from cogvit_jax.host_memory import keep_freed_memory
 from cogvit_jax.programs import EXPECTED_ERRORS, build
 from cogvit_jax.run_dir import save_config
 
@@ -35,6 +36,8 @@ def main(argv: list[str]) -> None:
     if DISTRIBUTED.value:
         jax.distributed.initialize()
     config, workdir = CONFIG.value, str(WORKDIR.value)
+    if jax.default_backend() == "cpu":
+        keep_freed_memory()
     console = Console(quiet=jax.process_index() > 0)
     try:
         require_writable(workdir)
