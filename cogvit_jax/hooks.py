@@ -40,7 +40,13 @@ def every(interval: int, hook: Hook, last: int) -> Hook:
     return run
 
 
-def guard(policy: str, max_skips: int, batches: Batches, saved: Checkpointer, last: int) -> Hook:
+def guard(
+    policy: str,
+    max_skips: int,
+    batches: Batches,
+    saved: Checkpointer,
+    settle: Callable[[int], bool],
+) -> Hook:
     """Stops a run whose loss or gradient is not finite (the step itself never applies it).
 
     Args:
@@ -48,7 +54,7 @@ def guard(policy: str, max_skips: int, batches: Batches, saved: Checkpointer, la
         max_skips: for "skip".
         batches: names the records of the bad batch.
         saved: names the last good checkpoint.
-        last: step after which nothing comes, so that it is not looked back at.
+        settle: whether a step is looked at at once: the last, and those that are saved.
     """
     allowed = settings.choose({"stop": 0, "skip": max_skips}, policy, "config.train.nonfinite")
     pending: list[tuple[int, jax.Array, jax.Array, Sequence[str]]] = []
@@ -56,7 +62,7 @@ def guard(policy: str, max_skips: int, batches: Batches, saved: Checkpointer, la
     def check(step: int, state: TrainState, metrics: Metrics) -> None:
         # Looking one step back keeps the device busy; the copy outlives the donated state.
         pending.append((step, metrics["finite"], jnp.copy(state.skipped), tuple(batches.ids)))
-        while len(pending) > (step < last):
+        while len(pending) > (not settle(step)):
             verify(*pending.pop(0))
 
     def verify(step: int, finite: jax.Array, skipped: jax.Array, ids: Sequence[str]) -> None:

@@ -156,8 +156,12 @@ def standard_hooks(
     last, program = options.steps, setup.program
     log = hooks.log(writer, timer, setup.optimizer.schedules, show, batches)
     evaluate = hooks.evaluate(program.evaluators, writer, timer, console)
+
+    def settle(step: int) -> bool:
+        return step == last or (options.save_every > 0 and step % options.save_every == 0)
+
     return [
-        hooks.guard(options.nonfinite, options.max_skips, batches, saved, last),
+        hooks.guard(options.nonfinite, options.max_skips, batches, saved, settle),
         hooks.every(options.log_every, log, last),
         hooks.every(options.eval_every, evaluate, last),
         hooks.every(options.eval_every, hooks.plot(workdir), last),

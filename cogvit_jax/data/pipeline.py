@@ -8,6 +8,7 @@ corrupt record is replaced by another one, drawn by the same rule, and counted.
 
 import dataclasses
 import math
+import re
 import sys
 import zlib
 from collections import deque
@@ -36,6 +37,8 @@ from cogvit_jax.data.transforms import (
 # A corrupt record's replacement stands this far ahead in the mixture; prime, so that all are hit.
 REPLACEMENT_STRIDE = 1_000_003
 MAX_REPLACEMENTS = 16
+# Separates the sources of a mixture; commas in braces and brackets belong to a source.
+OUTER_COMMA = r",(?![^{\[]*[}\]])"
 
 
 class TooManyCorruptRecords(RuntimeError):
@@ -275,7 +278,7 @@ def open_mixture(text: str, field: str) -> tuple[tuple[Source, ...], tuple[float
         FileNotFoundError: a source is not there.
     """
     sources, weights = [], []
-    for part in filter(None, (p.strip() for p in text.split(","))):
+    for part in filter(None, (p.strip() for p in re.split(OUTER_COMMA, text))):
         spec, _, weight = part.rpartition("@") if "@" in part else (part, "", "1")
         try:
             value = float(weight)

@@ -109,8 +109,8 @@ def check_resumed(output: str, complete: list[int], reached: list[int]) -> None:
     found = re.search(r"from step\s+(\d+)", output)
     resumed = int(found.group(1)) if found else 0
     assert resumed == max(complete, default=0)
-    # The newest save may have been under way; the one before it was not.
-    assert max(reached, default=0) - resumed < 2 * SAVE_EVERY
+    # A step is logged before it is saved, and the save before that may still have been under way.
+    assert max(reached, default=0) - resumed <= 2 * SAVE_EVERY
 
 
 def kill_and_finish(runs: Runs, workdir: Path, moments) -> None:
@@ -147,7 +147,8 @@ def runs(tmp_path_factory):
     yield started
     for process in started.processes:
         process.kill()
-        process.communicate()
+        process.wait()
+        process.stdout.close()
 
 
 @pytest.fixture(scope="module")

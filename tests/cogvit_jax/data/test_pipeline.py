@@ -283,35 +283,6 @@ def test_packed_shapes_are_constant_and_hold_every_image(batches):
             assert all(1 <= n <= b for n, b in zip(sizes, (4, 9) * 4, strict=True))
 
 
-@pytest.mark.parametrize("text", ["b@", "b@-1", "b@0", "b@nan", "b@inf", "b@c", "a,b@c"])
-def test_bad_weights_name_field_and_part(sources, text):
-    sources |= {"a": Pictures("a", 2), "b": Pictures("b", 3)}
-    with pytest.raises(ConfigError, match=r"config\.data\.train: 'b@.*needs a positive number"):
-        pipeline.open_mixture(text, "config.data.train")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "is empty: name a source"),
-        (" , ", "is empty: name a source"),
-        ("@1", "unknown scheme ''"),
-        ("foldr:/pictures", "did you mean 'folder:'"),
-        ("embedded:digit/train", "Use 'embedded:digits/train'"),
-    ],
-)
-def test_bad_sources_name_field_and_remedy(text, message):
-    with pytest.raises(ConfigError, match=rf"config\.data\.train.*{message}"):
-        pipeline.open_mixture(text, "config.data.train")
-
-
-def test_weights_default_to_one_and_may_be_mixed(sources):
-    sources |= {"a": Pictures("a", 2), "b": Pictures("b", 3), "c@d": Pictures("c", 4)}
-    opened, weights = pipeline.open_mixture(" a , b@2, c@d@0.5", "config.data.train")
-    assert [s.name for s in opened] == ["a", "b", "c@d"]
-    assert weights == (1.0, 2.0, 0.5)
-
-
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -326,8 +297,3 @@ def test_weights_default_to_one_and_may_be_mixed(sources):
 def test_bad_layouts_name_the_field(batches, fields, message):
     with pytest.raises(ConfigError, match=message):
         batches(**fields)
-
-
-def test_equal_concepts_share_a_pair_id():
-    assert pipeline.pair_id("digit 7") == pipeline.pair_id("digit 7") != pipeline.pair_id("digit 8")
-    assert 0 <= pipeline.pair_id("数字七") < 2**31

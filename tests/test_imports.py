@@ -1,0 +1,37 @@
+"""Modules import only what their layer may, and loader workers get by without JAX."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# What a data loader's worker process unpickles.
+WORKER_MODULES = ("records", "sources", "text", "transforms", "packing")
+
+
+def python(code):
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+
+
+def test_layers():
+    code = "from importlinter.cli import lint_imports_command as run; run(['--no-cache'])"
+    result = python(code)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "0 broken" in result.stdout
+
+
+@pytest.mark.parametrize("name", WORKER_MODULES)
+def test_worker_modules_do_not_import_jax(name):
+    code = f"import sys, cogvit_jax.data.{name}; sys.exit('jax' in sys.modules)"
+    assert python(code).returncode == 0
+
+
+def test_importing_the_package_starts_no_device():
+    code = (
+        "import cogvit_jax.main, jax, sys; from jax._src import xla_bridge as b;"
+        "sys.exit(bool(b._backends))"
+    )
+    result = python(code)
+    assert result.returncode == 0, result.stderr
