@@ -25,8 +25,14 @@ WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder for metrics, plots and checkpoints; continued if it holds a run."
 )
 DISTRIBUTED = flags.DEFINE_bool(
-    "distributed", False, "Join the other processes of a TPU pod or cluster before starting."
+    "distributed",
+    False,
+    "Join the other processes first. TPU pods, Slurm and GKE tell the rest; elsewhere give "
+    "--coordinator, --num_processes and --process_id.",
 )
+COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0.")
+NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes there are.")
+PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
 
 
 def main(argv: list[str]) -> None:
@@ -34,7 +40,7 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unknown argument {argv[1]!r}; fields are set as --config.a.b=value")
     if DISTRIBUTED.value:
-        jax.distributed.initialize()
+        jax.distributed.initialize(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
     config, workdir = CONFIG.value, str(WORKDIR.value)
     if jax.default_backend() == "cpu":
         keep_freed_memory()

@@ -156,8 +156,8 @@ def tiny(config: ConfigDict) -> None:
         tower.remat = "none"
         tower.scan_unroll = 4
     config.loss.init_bias = -5.0  # about -log of the batch size
-    for name, lr in (("vision", 2e-3), ("text", 2e-3), ("projection", 2e-3)):
-        config.optim.groups[name].lr = lr
+    for name in ("vision", "text", "projection"):
+        config.optim.groups[name].lr = 4e-3  # short run, small model
         config.optim.groups[name].warmup_steps = 30
     config.data.train = "embedded:digits/train@0.75,embedded:photos/train@0.25"
     config.data.heldout = "embedded:digits/heldout,embedded:photos/heldout"
@@ -168,7 +168,7 @@ def tiny(config: ConfigDict) -> None:
     config.data.crop_scale = (0.6, 1.0)
     config.data.num_workers = 0
     config.data.max_corrupt = 10
-    config.train.steps = 600
+    config.train.steps = 400
     config.train.log_every = 20
     config.train.eval_every = 100
     config.train.save_every = 200

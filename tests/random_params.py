@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -14,7 +15,7 @@ def random_params(init: Callable[..., Any], *inputs: Any, seed: int = 0) -> Any:
     Unlike at initialisation no gain is 1 and no bias 0, so that none can be mixed up unseen. Takes
     no compilation.
     """
-    shapes = jax.eval_shape(lambda key: init(key, *inputs), jax.random.key(0))["params"]
+    shapes = jax.eval_shape(init, jax.random.key(0), *inputs)["params"]
     rng = np.random.default_rng(seed)
 
     def draw(path: Any, x: Any) -> np.ndarray:
@@ -27,4 +28,4 @@ def random_params(init: Callable[..., Any], *inputs: Any, seed: int = 0) -> Any:
         inputs = name.endswith(("embedding", "positions", "probe"))
         return noise if inputs else 0.3 * noise
 
-    return jax.tree_util.tree_map_with_path(draw, shapes)
+    return jax.tree.map(jnp.asarray, jax.tree_util.tree_map_with_path(draw, shapes))

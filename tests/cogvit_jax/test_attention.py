@@ -16,7 +16,7 @@ from tests.random_params import random_params
 GOLDEN = Path(__file__).parents[1] / "golden" / "siglip2_pool.npz"
 HEADS, HEAD_DIM = 3, 8
 DIM = HEADS * HEAD_DIM
-SEGMENTS = np.array([[1, 1, 1, 2, 2, 2, 2, 0, 0], [1, 2, 1, 3, 3, 2, 3, 3, 1]], np.int32)
+SEGMENTS = jnp.array([[1, 1, 1, 2, 2, 2, 2, 0, 0], [1, 2, 1, 3, 3, 2, 3, 3, 1]], jnp.int32)
 
 
 def close(actual, expected):
@@ -25,8 +25,8 @@ def close(actual, expected):
 
 def inputs(seed=0):
     rng = np.random.default_rng(seed)
-    x = rng.standard_normal((*SEGMENTS.shape, DIM)).astype(np.float32)
-    return x, rng.integers(0, 40, (*SEGMENTS.shape, 2)).astype(np.int32)
+    x = jnp.asarray(rng.standard_normal((*SEGMENTS.shape, DIM)), jnp.float32)
+    return x, jnp.asarray(rng.integers(0, 40, (*SEGMENTS.shape, 2)), jnp.int32)
 
 
 def rotate_by_loops(vector, position, theta=1e4):
@@ -43,10 +43,11 @@ def rotate_by_loops(vector, position, theta=1e4):
 
 def attend_by_loops(params, x, positions, segments, qk_norm):
     """(output, largest logit between tokens of images), one query and key at a time."""
-    p = jax.tree.map(lambda a: np.asarray(a, np.float64), params)
+    p, x = jax.tree.map(lambda a: np.asarray(a, np.float64), (params, x))
+    positions, segments = np.asarray(positions), np.asarray(segments)
     out, largest = np.zeros(x.shape), -np.inf
     for row in range(len(x)):
-        qkv = np.einsum("td,dchk->tchk", x[row].astype(np.float64), p["qkv"]["kernel"])
+        qkv = np.einsum("td,dchk->tchk", x[row], p["qkv"]["kernel"])
         qkv += p["qkv"]["bias"][None]
         if qk_norm:
             for i, name in enumerate(("q_norm", "k_norm")):
@@ -107,7 +108,7 @@ def test_the_largest_logit_is_that_of_images_not_of_padding():
         return found["diagnostics"]["max_logit"][0]
 
     padding = (SEGMENTS == 0)[..., None]
-    close(largest(np.where(padding, 100 * x, x), SEGMENTS), largest(x, SEGMENTS))
+    close(largest(jnp.where(padding, 100 * x, x), SEGMENTS), largest(x, SEGMENTS))
     close(largest(x[:1], SEGMENTS[:1]), largest(x[:1, :7], SEGMENTS[:1, :7]))
 
 
@@ -124,7 +125,7 @@ def test_nothing_is_sown_in_training():
 @pytest.mark.parametrize("shift", [(5, 0), (0, 7), (300, 300)])
 def test_rope_sees_relative_positions_only(shift):
     rng = np.random.default_rng(0)
-    q, k = rng.standard_normal((2, 1, 2, HEADS, HEAD_DIM)).astype(np.float32)
+    q, k = jnp.asarray(rng.standard_normal((2, 1, 2, HEADS, HEAD_DIM)), jnp.float32)
     positions = np.array([[[3, 4], [1, 9]]], np.int32)
 
     def logit(positions):
@@ -157,7 +158,7 @@ def golden():
 
 def siglip2_head(golden):
     state = {n.removeprefix("state/"): x for n, x in golden.items() if n.startswith("state/")}
-    params = pool_params_from_torch(state, num_heads=3)
+    params = jax.tree.map(jnp.asarray, pool_params_from_torch(state, num_heads=3))
     return attention.AttentionPool(3, state["mlp.fc1.bias"].size), params
 
 
@@ -166,7 +167,9 @@ def test_pool_equals_siglip2(golden, expected):
     model, params = siglip2_head(golden)
     mask = np.ones_like(golden["mask"]) if expected == "pooled" else golden["mask"]
     with jax.default_matmul_precision("highest"):
-        ours = model.apply({"params": params}, golden["tokens"], mask.astype(np.int32), 1)
+        ours = model.apply(
+            {"params": params}, jnp.asarray(golden["tokens"]), jnp.asarray(mask, jnp.int32), 1
+        )
     assert ours.shape[1] == 1
     np.testing.assert_allclose(ours[:, 0], golden[expected], atol=5e-5, rtol=1e-5)
 
@@ -177,9 +180,8 @@ def test_pool_of_a_packed_row_equals_siglip2_on_each_image(golden):
     segments = np.concatenate([np.repeat(np.arange(1, 5), lengths), np.zeros(4, int)])
     tokens = np.concatenate([golden["tokens"][golden["mask"]], golden["tokens"][0, :4]])
     order = np.random.default_rng(0).permutation(len(segments))  # tokens may lie anywhere
-    ours = model.apply(
-        {"params": params}, tokens[order][None], segments[order][None].astype(np.int32), 6
-    )
+    row = jnp.asarray(tokens[order])[None], jnp.asarray(segments[order], jnp.int32)[None]
+    ours = model.apply({"params": params}, *row, 6)
     np.testing.assert_allclose(ours[0, :4], golden["masked"], atol=5e-5, rtol=1e-5)
     assert np.all(np.isfinite(ours))  # slots 5 and 6 hold no image
 

@@ -60,7 +60,8 @@ def test_embedding_equals_siglip2(golden):
     )
     params = {"text": params, "text_projection": projection, "log_scale": 0.0, "bias": 0.0}
     with jax.default_matmul_precision("highest"):
-        ours = model.apply({"params": params}, golden["tokens"], method=model.embed_texts)
+        tokens = jnp.asarray(golden["tokens"])
+        ours = model.apply({"params": params}, tokens, method=model.embed_texts)
     expected = golden["pooled"] / np.linalg.norm(golden["pooled"], axis=1, keepdims=True)
     np.testing.assert_allclose(ours, expected, atol=5e-5, rtol=1e-5)
 

@@ -56,7 +56,7 @@ def packed(images, groups=1):
     """As `data.layout` does it: each group has rows of its own, equally many."""
     size = len(images) // groups
     parts = [images[i * size : (i + 1) * size] for i in range(groups)]
-    budgets = np.max([[len(p) for p, _ in part] for part in parts], axis=0)
+    budgets = np.max([[len(p) for p, _ in part] for part in parts], axis=0).tolist()
     plan = plan_rows(budgets, ROW_LENGTH)
     num_slots = plan.max_slots + 1
     packs = [pack(*zip(*part, strict=True), plan, ROW_LENGTH, num_slots) for part in parts]
@@ -118,7 +118,7 @@ def test_packed_embeddings_equal_padded_ones(images, groups):
         embed_dim=24,
     )
     alone = padded(images)
-    params = random_params(model.init, alone, np.zeros((1, 3), np.int32))
+    params = random_params(model.init, alone, np.zeros((len(images), 3), np.int32))
 
     @functools.partial(jax.jit, compiler_options=FAST_COMPILE)
     def embed(batch):
@@ -176,11 +176,11 @@ def test_pixels_and_normalised_floats_give_the_same(params, images):
 def gradients(params, batch, **fields):
     model = tower(**fields)
 
-    def loss(params):
+    def loss(params, batch):
         features = model.apply({"params": params}, *inputs(batch))
         return jnp.sum(jnp.where(batch["segments"][..., None] > 0, jnp.sin(features), 0))
 
-    return jax.jit(jax.grad(loss), compiler_options=FAST_COMPILE)(params)
+    return jax.jit(jax.grad(loss), compiler_options=FAST_COMPILE)(params, batch)
 
 
 @pytest.fixture(scope="module")
