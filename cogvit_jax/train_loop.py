@@ -121,7 +121,7 @@ def prepare(program: Program, config: Any, options: TrainSettings, console: Cons
     """Routes the optimizer, places the state and builds the step; nothing is computed yet."""
     params = jax.eval_shape(program.init, jax.random.key(0))
     optimizer = optim.build(config.optim, params, options.steps)
-    console.print(optimizer.table, soft_wrap=True)
+    console.print(optimizer.table, width=max(console.width, 120), soft_wrap=True)
     shapes = state_shapes(program, optimizer.transform, config.seed)
     shardings = state_shardings(program, config.mesh.rules, shapes)
     step_fn = make_step(

@@ -7,8 +7,6 @@ corrupt record is replaced by another one, drawn by the same rule, and counted.
 """
 
 import dataclasses
-import math
-import re
 import sys
 import zlib
 from collections import deque
@@ -22,8 +20,8 @@ from jax.sharding import Mesh
 
 from cogvit_jax import settings, sharding
 from cogvit_jax.data.layout import Layout
+from cogvit_jax.data.mixture import open_mixture, shuffled_mixture
 from cogvit_jax.data.records import CorruptRecord, Record, Source
-from cogvit_jax.data.sources import open_source
 from cogvit_jax.data.text import Tokenizer, load_tokenizer, tokenize
 from cogvit_jax.data.transforms import (
     decode_image,
@@ -37,8 +35,6 @@ from cogvit_jax.data.transforms import (
 # A corrupt record's replacement stands this far ahead in the mixture; prime, so that all are hit.
 REPLACEMENT_STRIDE = 1_000_003
 MAX_REPLACEMENTS = 16
-# Separates the sources of a mixture; commas in braces and brackets belong to a source.
-OUTER_COMMA = r",(?![^{\[]*[}\]])"
 
 
 class TooManyCorruptRecords(RuntimeError):
@@ -200,7 +196,7 @@ class TrainBatches:
             self._resume(state)
         layout = Layout.make(config, mesh, seed)
         examples = Examples(
-            records=_mixture(sources, weights, seed),
+            records=shuffled_mixture(sources, weights, seed),
             sources=sources,
             tokenizer=load_tokenizer(config.tokenizer),
             layout=layout,
@@ -268,50 +264,6 @@ class TrainBatches:
                 f"{self._config.max_corrupt}. The last: {self._last_corrupt}. Repair the data, or "
                 "raise the limit."
             )
-
-
-def open_mixture(text: str, field: str) -> tuple[tuple[Source, ...], tuple[float, ...]]:
-    """Sources and weights of `spec@weight,spec@weight`; a weight left out is 1.
-
-    Raises:
-        ConfigError: empty, a weight that is no positive number, or a source that cannot be read.
-        FileNotFoundError: a source is not there.
-    """
-    sources, weights = [], []
-    for part in filter(None, (p.strip() for p in re.split(OUTER_COMMA, text))):
-        spec, _, weight = part.rpartition("@") if "@" in part else (part, "", "1")
-        try:
-            value = float(weight)
-        except ValueError:
-            value = -1.0
-        if not 0 < value < math.inf:
-            raise settings.ConfigError(f"{field}: {part!r} needs a positive number after '@'.")
-        try:
-            sources.append(open_source(spec))
-        except ValueError as error:
-            raise settings.ConfigError(f"{field}: {error}") from error
-        weights.append(value)
-    if not sources:
-        raise settings.ConfigError(f"{field} is empty: name a source, such as 'folder:/path'.")
-    return tuple(sources), tuple(weights)
-
-
-def _mixture(sources: Sequence[Source], weights: Sequence[float], seed: int) -> grain.MapDataset:
-    """Endless (source number, record number), shuffled anew in each pass over a source."""
-    parts = []
-    for number, source in enumerate(sources):
-        indices = grain.MapDataset.range(len(source.records))
-        part = indices.seed(seed + number).shuffle().repeat()
-        parts.append(part.map(_Tag(number)))
-    return parts[0] if len(parts) == 1 else grain.MapDataset.mix(parts, list(weights))
-
-
-@dataclasses.dataclass(frozen=True)
-class _Tag:
-    number: int
-
-    def __call__(self, index: int) -> tuple[int, int]:
-        return self.number, int(index)
 
 
 def _read(examples: Examples, collate: Collate, config: DataSettings, size: int) -> Any:

@@ -1,6 +1,6 @@
-"""A stack of identical blocks as one `lax.scan`, with rematerialisation by name."""
+"""What both towers share: sizes by name, and identical blocks as one rematerialised `lax.scan`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import flax.linen as nn
@@ -15,6 +15,24 @@ REMAT_POLICIES: dict[str, Callable[..., Any] | None] = {
     "dots": jax.checkpoint_policies.checkpoint_dots,
     "dots_no_batch": jax.checkpoint_policies.checkpoint_dots_with_no_batch_dims,
 }
+
+
+def dimensions(
+    config: Any, sizes: Mapping[str, tuple[int, int, int, int]], path: str
+) -> tuple[int, int, int, int]:
+    """(width, depth, num_heads, mlp_dim) of a tower: its size, with what the config overrides.
+
+    Raises:
+        ConfigError: an unknown size, or a width that the heads do not divide.
+    """
+    preset = settings.choose(sizes, config.size, f"{path}.size")
+    given = (config.width, config.depth, config.num_heads, config.mlp_dim)
+    width, depth, num_heads, mlp_dim = (g or p for g, p in zip(given, preset, strict=True))
+    if width % num_heads:
+        raise settings.ConfigError(
+            f"{path}.width = {width} is not divisible by num_heads = {num_heads}: change either."
+        )
+    return width, depth, num_heads, mlp_dim
 
 
 def stack(block: type[nn.Module], depth: int, remat: str, unroll: int, num_inputs: int) -> Any:

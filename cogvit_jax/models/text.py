@@ -11,10 +11,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from cogvit_jax import settings
 from cogvit_jax.attention import Attention
 from cogvit_jax.layers import GeluMLP
-from cogvit_jax.models.scan import stack
+from cogvit_jax.models import scan
 
 # width, depth, num_heads, mlp_dim; SigLIP2's text towers. `tiny` is for laptops and tests.
 SIZES = {
@@ -83,7 +82,7 @@ class TextTower(nn.Module):
         )(tokens)
         positions = self.param("positions", init, (tokens.shape[1], self.width), jnp.float32)
         x = x + positions[None].astype(self.dtype)
-        blocks = stack(Block, self.depth, self.remat, self.scan_unroll, num_inputs=0)
+        blocks = scan.stack(Block, self.depth, self.remat, self.scan_unroll, num_inputs=0)
         x, _ = blocks(self.num_heads, self.mlp_dim, self.qk_norm, self.dtype, name="blocks")(x)
         return nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name="norm")(x[:, -1])
 
@@ -105,15 +104,8 @@ def build(config: TextSettings, vocab_size: int) -> TextTower:
 
 
 def dimensions(config: TextSettings) -> tuple[int, int, int, int]:
-    """(width, depth, num_heads, mlp_dim) of a config: its size, with what it overrides."""
-    preset = settings.choose(SIZES, config.size, "config.text.size")
-    given = (config.width, config.depth, config.num_heads, config.mlp_dim)
-    width, depth, num_heads, mlp_dim = (g or p for g, p in zip(given, preset, strict=True))
-    if width % num_heads:
-        raise settings.ConfigError(
-            f"config.text.width = {width} is not divisible by num_heads = {num_heads}."
-        )
-    return width, depth, num_heads, mlp_dim
+    """(width, depth, num_heads, mlp_dim) of a config; raises ConfigError."""
+    return scan.dimensions(config, SIZES, "config.text")
 
 
 def forward_flops(config: TextSettings, num_texts: int, length: int) -> float:

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, UInt8
 from cogvit_jax import settings
 from cogvit_jax.attention import Attention, Rope, axial_rope
 from cogvit_jax.layers import RMSNorm, SwiGLU, dense
-from cogvit_jax.models.scan import stack
+from cogvit_jax.models import scan
 
 # width, depth, num_heads, mlp_dim. L is the released encoder; the others keep its head size and
 # its MLP ratio of 4. `tiny` is for laptops and tests.
@@ -110,7 +110,7 @@ class CogViT(nn.Module):
             patches = normalize_pixels(patches, self.pixel_mean, self.pixel_std)
         x = dense(self.width, "patch_embedding", self.dtype)(patches.astype(self.dtype))
         rope = axial_rope(positions, self.width // self.num_heads, self.rope_theta)
-        blocks = stack(Block, self.depth, self.remat, self.scan_unroll, num_inputs=2)
+        blocks = scan.stack(Block, self.depth, self.remat, self.scan_unroll, num_inputs=2)
         x, _ = blocks(self.num_heads, self.mlp_dim, self.qk_norm, self.dtype, name="blocks")(
             x, segments, rope
         )
@@ -136,11 +136,9 @@ def build(config: VisionSettings) -> CogViT:
 
 
 def dimensions(config: VisionSettings) -> tuple[int, int, int, int]:
-    """(width, depth, num_heads, mlp_dim) of a config: its size, with what it overrides."""
-    preset = settings.choose(SIZES, config.size, "config.vision.size")
-    given = (config.width, config.depth, config.num_heads, config.mlp_dim)
-    width, depth, num_heads, mlp_dim = (g or p for g, p in zip(given, preset, strict=True))
-    if width % num_heads or (width // num_heads) % 4:
+    """(width, depth, num_heads, mlp_dim) of a config; raises ConfigError."""
+    width, depth, num_heads, mlp_dim = scan.dimensions(config, SIZES, "config.vision")
+    if (width // num_heads) % 4:
         raise settings.ConfigError(
             f"config.vision.width = {width} over num_heads = {num_heads} must give a head size "
             "divisible by 4 (axial RoPE)."

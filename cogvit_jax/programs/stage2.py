@@ -14,7 +14,8 @@ from jax.sharding import Mesh, PartitionSpec
 
 from cogvit_jax import settings, sharding
 from cogvit_jax.data.assets import FONT_PATH
-from cogvit_jax.data.pipeline import DataSettings, TrainBatches, open_mixture
+from cogvit_jax.data.mixture import open_mixture
+from cogvit_jax.data.pipeline import DataSettings, TrainBatches
 from cogvit_jax.data.text import load_tokenizer
 from cogvit_jax.evals.attention import make_diagnose, max_logits
 from cogvit_jax.evals.embed import Embedder

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cogvit_jax.data import pipeline
+from cogvit_jax.data import mixture, pipeline
 from cogvit_jax.data.records import Source
 from cogvit_jax.settings import ConfigError
 
@@ -11,7 +11,7 @@ from cogvit_jax.settings import ConfigError
 def sources(monkeypatch):
     """Puts own sources in the place of `open_source`'s: name -> records."""
     known = {}
-    monkeypatch.setattr(pipeline, "open_source", lambda spec: Source(spec, known[spec]))
+    monkeypatch.setattr(mixture, "open_source", lambda spec: Source(spec, known[spec]))
     return known
 
 
@@ -19,7 +19,7 @@ def sources(monkeypatch):
 def test_bad_weights_name_field_and_part(sources, text):
     sources |= {"a": ["r"] * 2, "b": ["r"] * 3}
     with pytest.raises(ConfigError, match=r"config\.data\.train: 'b@.*needs a positive number"):
-        pipeline.open_mixture(text, "config.data.train")
+        mixture.open_mixture(text, "config.data.train")
 
 
 @pytest.mark.parametrize(
@@ -34,19 +34,19 @@ def test_bad_weights_name_field_and_part(sources, text):
 )
 def test_bad_sources_name_field_and_remedy(text, message):
     with pytest.raises(ConfigError, match=rf"config\.data\.train.*{message}"):
-        pipeline.open_mixture(text, "config.data.train")
+        mixture.open_mixture(text, "config.data.train")
 
 
 def test_weights_default_to_one_and_may_be_mixed(sources):
     sources |= {"a": ["r"] * 2, "b": ["r"] * 3, "c@d": ["r"] * 4}
-    opened, weights = pipeline.open_mixture(" a , b@2, c@d@0.5", "config.data.train")
+    opened, weights = mixture.open_mixture(" a , b@2, c@d@0.5", "config.data.train")
     assert [s.name for s in opened] == ["a", "b", "c@d"]
     assert weights == (1.0, 2.0, 0.5)
 
 
 def test_commas_in_braces_and_brackets_belong_to_a_source(sources):
     sources |= {"x:{1,2}.tar": ["r"], "y:[:1,000]": ["r"]}
-    opened, weights = pipeline.open_mixture("x:{1,2}.tar@0.5,y:[:1,000]", "config.data.train")
+    opened, weights = mixture.open_mixture("x:{1,2}.tar@0.5,y:[:1,000]", "config.data.train")
     assert [s.name for s in opened] == ["x:{1,2}.tar", "y:[:1,000]"]
     assert weights == (0.5, 1.0)
 

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from cogvit_jax.data import pipeline
+from cogvit_jax.data import mixture, pipeline
 from cogvit_jax.data.layout import Layout
 from cogvit_jax.data.pipeline import Collate, DataSettings, Examples, TooManyCorruptRecords
 from cogvit_jax.data.records import CorruptRecord, Record, Source
@@ -52,7 +52,7 @@ def sources(monkeypatch):
     def open_source(spec):
         return Source(spec, known[spec])
 
-    monkeypatch.setattr(pipeline, "open_source", open_source)
+    monkeypatch.setattr(mixture, "open_source", open_source)
     return known
 
 
@@ -150,8 +150,8 @@ def make_examples(layout, host, hosts=2, groups=4):
     size = config.global_batch // groups
     share = groups // hosts
     place = Layout(layout == "packed", config.lengths, 9, 1, share, size, host * share * size)
-    opened, weights = pipeline.open_mixture(config.train, "config.data.train")
-    records = pipeline._mixture(opened, weights, 1)
+    opened, weights = mixture.open_mixture(config.train, "config.data.train")
+    records = mixture.shuffled_mixture(opened, weights, 1)
     tokenizer = load_tokenizer("")
     return Examples(records, opened, tokenizer, place, config, PATCH, 1, 0), Collate(place)
 
