@@ -17,6 +17,8 @@ def command(workdir: Path, *more: str) -> list[str]:
         *(sys.executable, "-m", "cogvit_jax.main", "--config=configs/stage2.py:smoke"),
         *(f"--workdir={workdir}", "--config.evals.gallery=0", "--config.train.steps=3"),
         *("--config.train.eval_every=1", "--config.mesh.fsdp=2"),
+        # The schedule of four steps, also where three are taken.
+        *(f"--config.optim.groups.{g}.decay_steps=4" for g in ("vision", "text", "projection")),
         *("--config.data.lengths=(4,)", *more),
     ]
 
