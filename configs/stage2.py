@@ -170,7 +170,7 @@ def tiny(config: ConfigDict) -> None:
     config.data.max_corrupt = 10
     config.train.steps = 400
     config.train.log_every = 20
-    config.train.eval_every = 100
+    config.train.eval_every = 50
     config.train.save_every = 200
     config.train.keep_every = 0
     config.train.nonfinite = "stop"
