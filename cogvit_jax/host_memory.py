@@ -1,8 +1,8 @@
 """Keeping freed host memory, for training on CPU.
 
 XLA's CPU backend allocates a step's temporaries with malloc and frees them after it. glibc maps
-such large blocks anew each time, and the kernel then zeroes every page of them again: up to half of
-a step's time at laptop sizes (benchmarks/RESULTS.md).
+such large blocks anew each time, and the kernel then zeroes every page of them again: a third of a
+step's time at laptop sizes (benchmarks/RESULTS.md).
 """
 
 import ctypes
