@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from cogvit_jax.layers import KERNEL_INIT, QKV_INIT, GeluMLP, RMSNorm
+from cogvit_jax.sharding import keep_rows
 
 Rope = tuple[Float[Array, "b t k"], Float[Array, "b t k"]]
 
@@ -136,5 +137,6 @@ class AttentionPool(nn.Module):
         pooled = nn.DenseGeneral(
             dim, axis=(-2, -1), dtype=self.dtype, kernel_init=KERNEL_INIT, name="out"
         )(pooled)
+        pooled = keep_rows(pooled)
         normed = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name="norm")(pooled)
-        return pooled + GeluMLP(self.mlp_dim, self.dtype, name="mlp")(normed)
+        return keep_rows(pooled + GeluMLP(self.mlp_dim, self.dtype, name="mlp")(normed))

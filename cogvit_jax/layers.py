@@ -4,6 +4,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from cogvit_jax.sharding import keep_rows
+
 KERNEL_INIT = nn.initializers.xavier_uniform()
 # A fused q, k, v kernel is initialised over d × 3d; twice the variance gives each of the three what
 # it would get by itself.
@@ -41,7 +43,7 @@ class SwiGLU(nn.Module):
     def __call__(self, x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
         gate = dense(self.mlp_dim, "gate", self.dtype)(x)
         up = dense(self.mlp_dim, "up", self.dtype)(x)
-        return dense(x.shape[-1], "down", self.dtype)(nn.silu(gate) * up)
+        return dense(x.shape[-1], "down", self.dtype)(keep_rows(nn.silu(gate) * up))
 
 
 class GeluMLP(nn.Module):
@@ -53,7 +55,7 @@ class GeluMLP(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
         hidden = nn.gelu(dense(self.mlp_dim, "up", self.dtype)(x), approximate=True)
-        return dense(x.shape[-1], "down", self.dtype)(hidden)
+        return dense(x.shape[-1], "down", self.dtype)(keep_rows(hidden))
 
 
 def dense(features: int, name: str | None, dtype: str, use_bias: bool = True) -> nn.Dense:

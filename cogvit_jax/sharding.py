@@ -64,6 +64,26 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 
+def keep_rows(x: jax.Array) -> jax.Array:
+    """Keeps an activation split by its first dim, as its batch is, while a training step is traced.
+
+    Without it the compiler may follow a parameter that is split over `fsdp` and split activations
+    by features, which turns FSDP's gathers of weights into much larger moves of activations.
+    """
+    return _constrain(x, PartitionSpec(BATCH_AXES))
+
+
+def keep_whole(x: jax.Array) -> jax.Array:
+    """Gathers a split parameter for its use, while a training step is traced."""
+    return _constrain(x, PartitionSpec())
+
+
+def _constrain(x: jax.Array, spec: PartitionSpec) -> jax.Array:
+    if jax.sharding.get_abstract_mesh().empty:
+        return x
+    return jax.lax.with_sharding_constraint(x, spec)
+
+
 def num_batch_shards(mesh: Mesh) -> int:
     """How many pieces a batch is split into."""
     return math.prod(mesh.shape[a] for a in BATCH_AXES)

@@ -72,7 +72,8 @@ def make_step(
         state: TrainState, frozen: Any, batch: BatchArrays
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         key = jax.random.fold_in(state.key, state.step)
-        loss, grads = gradients(program.loss, state.params, frozen, batch, key, microbatches)
+        with jax.sharding.use_abstract_mesh(program.mesh.abstract_mesh):  # for sharding.keep_rows
+            loss, grads = gradients(program.loss, state.params, frozen, batch, key, microbatches)
         updates, opt_state = transform.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         mean_loss = loss.total / jnp.maximum(loss.weight, 1)

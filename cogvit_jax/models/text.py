@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int
 from cogvit_jax.attention import Attention
 from cogvit_jax.layers import GeluMLP
 from cogvit_jax.models import scan
+from cogvit_jax.sharding import keep_rows, keep_whole
 
 # width, depth, num_heads, mlp_dim; SigLIP2's text towers. `tiny` is for laptops and tests.
 SIZES = {
@@ -56,9 +57,10 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "n t d"]) -> tuple[Float[Array, "n t d"], None]:
         normed = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name="norm1")(x)
-        x = x + Attention(self.num_heads, self.qk_norm, dtype=self.dtype, name="attention")(normed)
+        attention = Attention(self.num_heads, self.qk_norm, dtype=self.dtype, name="attention")
+        x = keep_rows(x + attention(normed))
         normed = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name="norm2")(x)
-        return x + GeluMLP(self.mlp_dim, self.dtype, name="mlp")(normed), None
+        return keep_rows(x + GeluMLP(self.mlp_dim, self.dtype, name="mlp")(normed)), None
 
 
 class TextTower(nn.Module):
@@ -77,11 +79,12 @@ class TextTower(nn.Module):
     @nn.compact
     def __call__(self, tokens: Int[Array, "n t"]) -> Float[Array, "n {self.width}"]:
         init = nn.initializers.normal(1 / self.width**0.5)
-        x = nn.Embed(
-            self.vocab_size, self.width, embedding_init=init, dtype=self.dtype, name="embedding"
-        )(tokens)
+        embedding = nn.Embed(self.vocab_size, self.width, embedding_init=init, name="embedding")
+        # Gathered whole where it is split, so that looking up moves weights, not activations.
+        table = keep_whole(embedding.embedding.astype(self.dtype))
+        x = keep_rows(jnp.take(table, tokens, axis=0))
         positions = self.param("positions", init, (tokens.shape[1], self.width), jnp.float32)
-        x = x + positions[None].astype(self.dtype)
+        x = keep_rows(x + positions[None].astype(self.dtype))
         blocks = scan.stack(Block, self.depth, self.remat, self.scan_unroll, num_inputs=0)
         x, _ = blocks(self.num_heads, self.mlp_dim, self.qk_norm, self.dtype, name="blocks")(x)
         return nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name="norm")(x[:, -1])

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int
 from cogvit_jax.attention import AttentionPool
 from cogvit_jax.layers import dense
 from cogvit_jax.models import text, vit
+from cogvit_jax.sharding import keep_rows
 
 
 class TwoTowers(nn.Module):
@@ -67,10 +68,10 @@ class TwoTowers(nn.Module):
 
     def embed_texts(self, tokens: Int[Array, "n t"]) -> Float[Array, "n e"]:
         """Embeds tokenized texts."""
-        return l2_normalize(self.text_projection(self.text(tokens)))
+        return l2_normalize(keep_rows(self.text_projection(keep_rows(self.text(tokens)))))
 
     def _project(self, pooled: Float[Array, "n d"]) -> Float[Array, "n e"]:
-        return l2_normalize(self.image_projection(pooled))
+        return l2_normalize(keep_rows(self.image_projection(keep_rows(pooled))))
 
 
 def l2_normalize(x: Float[Array, "n d"]) -> Float[Array, "n d"]:

@@ -16,6 +16,7 @@ from cogvit_jax import settings
 from cogvit_jax.attention import Attention, Rope, axial_rope
 from cogvit_jax.layers import RMSNorm, SwiGLU, dense
 from cogvit_jax.models import scan
+from cogvit_jax.sharding import keep_rows
 
 # width, depth, num_heads, mlp_dim. L is the released encoder; the others keep its head size and
 # its MLP ratio of 4. `tiny` is for laptops and tests.
@@ -72,9 +73,9 @@ class Block(nn.Module):
     ) -> tuple[Float[Array, "b t d"], None]:
         normed = RMSNorm(dtype=self.dtype, name="norm1")(x)
         attention = Attention(self.num_heads, self.qk_norm, dtype=self.dtype, name="attention")
-        x = x + attention(normed, segments, rope)
+        x = keep_rows(x + attention(normed, segments, rope))
         normed = RMSNorm(dtype=self.dtype, name="norm2")(x)
-        return x + SwiGLU(self.mlp_dim, self.dtype, name="mlp")(normed), None
+        return keep_rows(x + SwiGLU(self.mlp_dim, self.dtype, name="mlp")(normed)), None
 
 
 class CogViT(nn.Module):
@@ -109,6 +110,7 @@ class CogViT(nn.Module):
         if patches.dtype == jnp.uint8:
             patches = normalize_pixels(patches, self.pixel_mean, self.pixel_std)
         x = dense(self.width, "patch_embedding", self.dtype)(patches.astype(self.dtype))
+        x = keep_rows(x)
         rope = axial_rope(positions, self.width // self.num_heads, self.rope_theta)
         blocks = scan.stack(Block, self.depth, self.remat, self.scan_unroll, num_inputs=2)
         x, _ = blocks(self.num_heads, self.mlp_dim, self.qk_norm, self.dtype, name="blocks")(

@@ -1,5 +1,7 @@
 """Stage 2 computes the same on any mesh, in any layout, by any method."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -221,3 +223,24 @@ def test_unknown_names_are_refused_at_start(change, message):
     config.loss.update(change)
     with pytest.raises(ConfigError, match=message):
         stage2.build(config)
+
+
+def test_fsdp_gathers_weights_and_never_activations():
+    config = make_config(global_batch=40)
+    mesh = sharding.make_mesh(sharding.MeshSettings(data=4, fsdp=2))
+    program = stage2.build(config, mesh)
+    params = jax.eval_shape(program.init, jax.random.key(0))
+    optimizer = optim.build(config.optim, params, STEPS)
+    shapes = train_step.state_shapes(program, optimizer.transform, config.seed)
+    placed = train_step.state_shardings(program, FSDP_RULES, shapes)
+    step = train_step.make_step(program, optimizer.transform, optimizer.groups, placed)
+    batches = program.batches(None)
+    state = jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, placed
+    )
+    text = step.lower(state, None, next(batches)).compile().as_text()
+    batches.close()
+    gathered = re.findall(r"= \w+\[([\d,]+)\]\S* all-gather\(", text)
+    rows = {"10", "20", "40"}  # more than a device's 5, none of them a dim of a parameter
+    assert gathered, "split weights are gathered"
+    assert [x for x in gathered if x.split(",")[0] in rows and x.count(",") > 1] == []
