@@ -52,7 +52,7 @@ def make_mesh(config: MeshSettings, devices: Sequence[Any] | None = None) -> Mes
         given = ", ".join(f"{a}={s}" for a, s in zip(AXES, sizes, strict=True))
         raise ConfigError(
             f"config.mesh ({given}) must multiply to the {len(devices)} devices there are: "
-            "set one axis to -1, or start with as many devices as the mesh has."
+            "set one axis to -1 and the others to divisors of that, or start more devices."
         )
     return jax.make_mesh(
         tuple(sizes), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices

@@ -60,7 +60,7 @@ class DataSettings:
         flip: mirror half of the pictures, where their source allows it.
         num_workers, read_threads: worker processes (0 = none), and threads in each.
         prefetch: batches placed on the device ahead of the step.
-        max_corrupt: unusable records on this host after which the run stops.
+        max_corrupt: different unusable records on this host after which the run stops.
     """
 
     train: str
@@ -119,10 +119,10 @@ class Examples:
                 example = self._example(source, source.records[record_index], budget, rng)
                 return {**example, "budget": budget, "corrupt": corrupt}
             except CorruptRecord as error:
-                corrupt.append(f"{source.name} [{record_index}]: {error}")
+                corrupt.append((f"{source.name} [{record_index}]", str(error)))
         raise TooManyCorruptRecords(
             f"config.data.train: {MAX_REPLACEMENTS} records in a row cannot be used; repair the "
-            "data: " + "; ".join(corrupt[:4])
+            "data: " + "; ".join(map(": ".join, corrupt[:4]))
         )
 
     def _example(
@@ -191,7 +191,7 @@ class TrainBatches:
             "seed": seed,
         }
         self._next = 0
-        self._corrupt, self._last_corrupt = 0, "before the checkpoint"
+        self._corrupt: dict[str, str] = {}  # where -> reason, in the order they were met
         if state is not None:
             self._resume(state)
         layout = Layout.make(config, mesh, seed)
@@ -229,12 +229,16 @@ class TrainBatches:
         return self._ids
 
     def stats(self) -> dict[str, float]:
-        """How many records could not be used so far."""
-        return {"data/corrupt_records": float(self._corrupt)}
+        """How many different records could not be used so far."""
+        return {"data/corrupt_records": float(len(self._corrupt))}
 
     def get_state(self) -> dict[str, Any]:
         """The next batch's number, and what must be the same for it to mean anything."""
-        return {"next_batch": self._next, "corrupt": self._corrupt, "data": self._fingerprint}
+        return {
+            "next_batch": self._next,
+            "corrupt": self._corrupt.copy(),
+            "data": self._fingerprint,
+        }
 
     def close(self) -> None:
         """Ends reader threads and worker processes."""
@@ -251,17 +255,19 @@ class TrainBatches:
                 f"the checkpoint was trained on other data: {'; '.join(details)}. Restore "
                 "config.data and config.seed, or start a new --workdir."
             )
-        self._next, self._corrupt = state["next_batch"], state["corrupt"]
+        self._next, self._corrupt = state["next_batch"], dict(state["corrupt"])
 
-    def _count(self, corrupt: Sequence[str]) -> None:
-        for reason in corrupt:
-            logging.warning("record skipped: %s", reason)
-            self._last_corrupt = reason
-        self._corrupt += len(corrupt)
-        if self._corrupt > self._config.max_corrupt:
+    def _count(self, corrupt: Sequence[tuple[str, str]]) -> None:
+        for where, reason in corrupt:
+            if where not in self._corrupt:
+                logging.warning("record skipped: %s: %s", where, reason)
+                self._corrupt[where] = reason
+        if len(self._corrupt) > self._config.max_corrupt:
+            where, reason = list(self._corrupt.items())[-1]
             raise TooManyCorruptRecords(
-                f"{self._corrupt} records could not be used, more than config.data.max_corrupt = "
-                f"{self._config.max_corrupt}. The last: {self._last_corrupt}. Repair the data, or "
+                f"{len(self._corrupt)} records could not be used, more than "
+                f"config.data.max_corrupt = {self._config.max_corrupt}. The last: "
+                f"{where}: {reason}. Repair the data, or "
                 "raise the limit."
             )
 
