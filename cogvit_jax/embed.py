@@ -22,7 +22,6 @@ from cogvit_jax import run_dir
 from cogvit_jax.data.records import Record
 from cogvit_jax.programs import EXPECTED_ERRORS, build, stage2
 
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run of cogvit_jax.main.")
 IMAGES = flags.DEFINE_list("images", [], "Picture files or glob patterns, separated by commas.")
 TEXTS = flags.DEFINE_string("texts", "", "Texts, separated by semicolons.")
 TEXT_FILE = flags.DEFINE_string("text_file", None, "A file with one text per line.")
@@ -101,7 +100,7 @@ def main(argv: list[str]) -> None:
         files = find_files(IMAGES.value)
         if not files and not texts:
             sys.exit("error: give --images, --texts or both.")
-        result = embed(str(WORKDIR.value), files, texts)
+        result = embed(str(run_dir.WORKDIR.value), files, texts)
     except EXPECTED_ERRORS as error:
         sys.exit(f"error: {error}")
     if OUTPUT.value:

@@ -16,7 +16,6 @@ from rich.console import Console
 from cogvit_jax import hooks, run_dir
 from cogvit_jax.programs import EXPECTED_ERRORS, build
 
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run of cogvit_jax.main.")
 HELDOUT = flags.DEFINE_string(
     "heldout", None, "Sources to evaluate on instead of the run's own, such as folder:/pictures."
 )
@@ -47,7 +46,7 @@ def main(argv: list[str]) -> None:
     """Entry point under absl."""
     del argv
     try:
-        evaluate(str(WORKDIR.value), HELDOUT.value, Console(quiet=jax.process_index() > 0))
+        evaluate(str(run_dir.WORKDIR.value), HELDOUT.value, Console(quiet=jax.process_index() > 0))
     except EXPECTED_ERRORS as error:
         sys.exit(f"error: {error}")
 

@@ -12,17 +12,13 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 from rich.console import Console
 
-from cogvit_jax import train_loop
+from cogvit_jax import run_dir, train_loop
 from cogvit_jax.checkpoint import require_writable
 from cogvit_jax.host_memory import keep_freed_memory
 from cogvit_jax.programs import EXPECTED_ERRORS, build
-from cogvit_jax.run_dir import save_config
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, such as configs/stage2.py:tiny."
-)
-WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Folder for metrics, plots and checkpoints; continued if it holds a run."
 )
 DISTRIBUTED = flags.DEFINE_bool(
     "distributed",
@@ -41,7 +37,7 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unknown argument {argv[1]!r}; fields are set as --config.a.b=value")
     if DISTRIBUTED.value:
         jax.distributed.initialize(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
-    config, workdir = CONFIG.value, str(WORKDIR.value)
+    config, workdir = CONFIG.value, str(run_dir.WORKDIR.value)
     if jax.default_backend() == "cpu":
         keep_freed_memory()
     console = Console(quiet=jax.process_index() > 0)
@@ -50,7 +46,7 @@ def main(argv: list[str]) -> None:
         console.print(f"{jax.device_count()} × {jax.devices()[0].device_kind}, workdir {workdir}")
         trained = build(config)
         if jax.process_index() == 0:
-            save_config(config, workdir, console)
+            run_dir.save_config(config, workdir, console)
         train_loop.run(trained, config, workdir, console)
     except EXPECTED_ERRORS as error:
         logging.debug("details", exc_info=True)

@@ -6,12 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from absl import flags
 from ml_collections import ConfigDict
 from rich.console import Console
 
 from cogvit_jax import sharding
 from cogvit_jax.checkpoint import Checkpointer
 from cogvit_jax.program import Program
+
+# Here because every command has it, and a process may import several of them.
+WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of a run: its config, metrics, plots and checkpoints."
+)
 
 
 def save_config(config: ConfigDict, workdir: str, console: Console) -> None:
