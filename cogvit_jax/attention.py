@@ -103,7 +103,7 @@ def same_segment(q: Int[Array, "b q"], k: Int[Array, "b t"]) -> Array:
 class AttentionPool(nn.Module):
     """One learned query attends to the tokens of each image, then a residual MLP.
 
-    SigLIP's "MAP head" (arXiv:2303.15343; arXiv:2106.04560, sec. 3.5): the same as
+    SigLIP's "MAP head" (arXiv:2303.15343; arXiv:2106.04560): the same as
     `Siglip2MultiheadAttentionPoolingHead` when every row holds one image. The query is shared, so
     its logits are computed once per token and the softmax runs per segment: pooling is exact for
     packed rows at no extra cost.

@@ -1,8 +1,8 @@
 """Muon for matrices, AdamW for the rest, by parameter path; one schedule per parameter group.
 
 Three ordered `(regex, value)` tables in `config.optim` say, for each parameter, its group (learning
-rate, schedule, weight decay, freezing), its algorithm, and whether it decays. `routing_table`
-prints the outcome. Muon and AdamW are optax's (its Muon corrects the bias of the momentum, so early
+rate, schedule, weight decay, freezing), its algorithm, and whether it decays. `Optimizer.table`
+shows the outcome. Muon and AdamW are optax's (its Muon corrects the bias of the momentum, so early
 updates differ a little from Keller Jordan's); what is ours is the routing: optax by default sends
 scan-stacked kernels and 3-D attention kernels to Adam and embedding tables to Muon.
 """
@@ -80,7 +80,7 @@ class OptimSettings:
         muon_momentum, muon_steps, muon_coefficients: momentum, Newton-Schulz iterations and their
             coefficients (a key of NEWTON_SCHULZ).
         muon_rms: updates are scaled by `muon_rms * sqrt(max(rows, columns))`, which gives them
-            AdamW's typical size, so that both share a learning rate (arXiv:2502.16982, eq. 4).
+            AdamW's typical size, so that both share a learning rate (arXiv:2502.16982).
         adam_b1, adam_b2, adam_eps: of AdamW.
     """
 

@@ -81,7 +81,7 @@ def full() -> ConfigDict:
     config.loss = ConfigDict()
     config.loss.method = "bidirectional"  # report §2.1
     config.loss.chunk_size = 0  # 256 images per chip at 64K on 256 chips: one tile
-    config.loss.init_scale = 10.0  # SigLIP, arXiv:2303.15343, sec. 3.2
+    config.loss.init_scale = 10.0  # SigLIP, arXiv:2303.15343
     config.loss.init_bias = -10.0
     config.loss.positives = "concept"
 
@@ -100,9 +100,9 @@ def full() -> ConfigDict:
     config.optim.muon_momentum = 0.95  # Moonlight, arXiv:2502.16982
     config.optim.muon_steps = 5
     config.optim.muon_coefficients = "quintic"
-    config.optim.muon_rms = 0.2  # Moonlight, eq. 4
+    config.optim.muon_rms = 0.2  # Moonlight
     config.optim.adam_b1 = 0.9
-    config.optim.adam_b2 = 0.95  # SigLIP, arXiv:2303.15343, sec. 3.5
+    config.optim.adam_b2 = 0.95  # SigLIP, arXiv:2303.15343
     config.optim.adam_eps = 1e-8
 
     config.data = ConfigDict()

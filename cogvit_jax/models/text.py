@@ -1,4 +1,4 @@
-"""The text tower: a bidirectional transformer as in SigLIP2 (arXiv:2502.14786, sec. 2).
+"""The text tower: a bidirectional transformer as in SigLIP2 (arXiv:2502.14786).
 
 Learned positions, LayerNorm, tanh-GELU MLP, no mask (padding is attended to, as in SigLIP), pooled
 at the last position. QK-Norm is ours: the report trains all towers with Muon, under which logits

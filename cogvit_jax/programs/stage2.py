@@ -161,6 +161,11 @@ def make_sigmoid_loss(config: LossSettings, mesh: Mesh) -> Callable[..., Any]:
     keep_ids = settings.choose(
         {"concept": True, "pair": False}, config.positives, "config.loss.positives"
     )
+    if config.method == "all_pairs" and config.chunk_size:
+        raise settings.ConfigError(
+            f"config.loss.chunk_size = {config.chunk_size} has no effect with method 'all_pairs': "
+            "set it to 0, or choose another config.loss.method."
+        )
     if config.method == "all_pairs":
 
         def whole(images: Any, texts: Any, log_scale: Any, bias: Any, ids: Any) -> Any:

@@ -46,10 +46,8 @@ def make_config(**data):
     return config
 
 
-def train(axes, rules, method):
-    """(parameters, Adam's first moments after one step, metrics of every step) on the host."""
-    config = make_config()
-    config.loss.method = method
+def prepare(config, axes, rules):
+    """(program, optimizer, shapes of the state, their shardings, step) on the first devices."""
     num_devices = int(np.prod(list(axes.values())))
     mesh = sharding.make_mesh(sharding.MeshSettings(**axes), jax.devices()[:num_devices])
     program = stage2.build(config, mesh)
@@ -57,8 +55,16 @@ def train(axes, rules, method):
     optimizer = optim.build(config.optim, params, STEPS)
     shapes = train_step.state_shapes(program, optimizer.transform, config.seed)
     placed = train_step.state_shardings(program, rules, shapes)
-    state = train_step.init_state(program, optimizer.transform, config.seed, placed)
     step = train_step.make_step(program, optimizer.transform, optimizer.groups, placed)
+    return program, optimizer, shapes, placed, step
+
+
+def train(axes, rules, method):
+    """(parameters, Adam's first moments after one step, metrics of every step) on the host."""
+    config = make_config()
+    config.loss.method = method
+    program, optimizer, _, placed, step = prepare(config, axes, rules)
+    state = train_step.init_state(program, optimizer.transform, config.seed, placed)
     batches, metrics, moments = program.batches(None), [], None
     for _ in range(STEPS):
         state, measured = step(state, None, next(batches))
@@ -216,9 +222,10 @@ def test_all_methods_give_the_same_loss(positives, chunk_size):
     [
         ({"method": "rings"}, r"config\.loss\.method = 'rings'.*Did you mean 'ring'"),
         ({"positives": "concepts"}, r"config\.loss\.positives.*Did you mean 'concept'"),
+        ({"method": "all_pairs", "chunk_size": 4}, r"config\.loss\.chunk_size = 4 has no effect"),
     ],
 )
-def test_unknown_names_are_refused_at_start(change, message):
+def test_wrong_choices_are_refused_at_start(change, message):
     config = make_config()
     config.loss.update(change)
     with pytest.raises(ConfigError, match=message):
@@ -227,13 +234,7 @@ def test_unknown_names_are_refused_at_start(change, message):
 
 def test_fsdp_gathers_weights_and_never_activations():
     config = make_config(global_batch=40)
-    mesh = sharding.make_mesh(sharding.MeshSettings(data=4, fsdp=2))
-    program = stage2.build(config, mesh)
-    params = jax.eval_shape(program.init, jax.random.key(0))
-    optimizer = optim.build(config.optim, params, STEPS)
-    shapes = train_step.state_shapes(program, optimizer.transform, config.seed)
-    placed = train_step.state_shardings(program, FSDP_RULES, shapes)
-    step = train_step.make_step(program, optimizer.transform, optimizer.groups, placed)
+    program, _, shapes, placed, step = prepare(config, {"data": 4, "fsdp": 2}, FSDP_RULES)
     batches = program.batches(None)
     state = jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, placed
