@@ -1,7 +1,8 @@
 """The device mesh, and where parameters and batches live on it.
 
-Axes: `data` and `fsdp` split the batch; `fsdp` and `tensor` may split parameters, as
-`config.mesh.rules` says, an ordered table (regex, axis name or None per array dim, from the last).
+Axes: `dcn` (slices, joined by the data centre's network), `data` and `fsdp` split the batch; `fsdp`
+and `tensor` may split parameters, as `config.mesh.rules` says, an ordered table (regex, axis name,
+tuple of names or None per array dim, from the last).
 Axes are Auto: the compiler places collectives, except where a loss uses `shard_map`.
 """
 
@@ -12,13 +13,14 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from cogvit_jax import tree
 from cogvit_jax.settings import ConfigError
 
-BATCH_AXES = ("data", "fsdp")
-AXES = ("data", "fsdp", "tensor")
+BATCH_AXES = ("dcn", "data", "fsdp")
+AXES = (*BATCH_AXES, "tensor")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,11 +28,13 @@ class MeshSettings:
     """`config.mesh`.
 
     Attributes:
-        data, fsdp, tensor: devices along each axis; one may be -1 = all that remain.
-        rules: ordered (regex, spec): spec names a mesh axis or None for the trailing dims of every
-            matching parameter; () replicates it.
+        dcn: slices; 1 = a single slice, or hosts that are not told apart.
+        data, fsdp, tensor: devices of a slice along each axis; one may be -1 = all that remain.
+        rules: ordered (regex, spec): spec names a mesh axis, a tuple of axes or None for the
+            trailing dims of every matching parameter; () replicates it.
     """
 
+    dcn: int = 1
     data: int = -1
     fsdp: int = 1
     tensor: int = 1
@@ -38,13 +42,13 @@ class MeshSettings:
 
 
 def make_mesh(config: MeshSettings, devices: Sequence[Any] | None = None) -> Mesh:
-    """Mesh over all devices (of all processes).
+    """Mesh over all devices (of all processes), axes laid along the torus of each slice.
 
     Raises:
-        ConfigError: the axes do not multiply to the number of devices.
+        ConfigError: the axes do not multiply to the number of devices, or the slices differ.
     """
     devices = list(devices or jax.devices())
-    sizes = [config.data, config.fsdp, config.tensor]
+    sizes = [config.dcn, config.data, config.fsdp, config.tensor]
     known = math.prod(s for s in sizes if s != -1)
     if sizes.count(-1) == 1 and known and len(devices) % known == 0:
         sizes[sizes.index(-1)] = len(devices) // known
@@ -54,8 +58,27 @@ def make_mesh(config: MeshSettings, devices: Sequence[Any] | None = None) -> Mes
             f"config.mesh ({given}) must multiply to the {len(devices)} devices there are: "
             "set one axis to -1 and the others to divisors of that, or start more devices."
         )
-    return jax.make_mesh(
-        tuple(sizes), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices
+    placed = np.stack([_place(part, sizes[1:]) for part in _slices(devices, sizes[0])])
+    return Mesh(placed, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def _slices(devices: list[Any], num: int) -> list[list[Any]]:
+    """The devices of each slice; where the platform knows none, consecutive devices."""
+    found = sorted({getattr(d, "slice_index", None) or 0 for d in devices})
+    if len(found) == 1:
+        return np.array_split(np.asarray(devices, object), num)  # type: ignore[return-value]
+    if len(found) != num:
+        raise ConfigError(
+            f"config.mesh.dcn = {num}, but the devices belong to {len(found)} slices: set it to "
+            f"{len(found)}."
+        )
+    return [[d for d in devices if d.slice_index == index] for index in found]
+
+
+def _place(devices: Sequence[Any], shape: Sequence[int]) -> np.ndarray:
+    """Devices of one slice as an array whose axes follow the interconnect where they can."""
+    return mesh_utils.create_device_mesh(
+        shape, list(devices), allow_split_physical_axes=True, contiguous_submeshes=False
     )
 
 
@@ -70,7 +93,8 @@ def keep_rows(x: jax.Array) -> jax.Array:
     Without it the compiler may follow a parameter that is split over `fsdp` and split activations
     by features, which turns FSDP's gathers of weights into much larger moves of activations.
     """
-    return _constrain(x, PartitionSpec(BATCH_AXES))
+    others = (PartitionSpec.UNCONSTRAINED,) * (x.ndim - 1)  # may be split over `tensor`
+    return _constrain(x, PartitionSpec(BATCH_AXES, *others))
 
 
 def keep_whole(x: jax.Array) -> jax.Array:
@@ -100,11 +124,13 @@ def param_shardings(mesh: Mesh, rules: tree.Rules, params: Any) -> Any:
         spec = tuple(tree.match(rules, name, "config.mesh.rules"))[-x.ndim :] if x.ndim else ()
         padded = (None,) * (x.ndim - len(spec)) + spec
         for dim, axis in enumerate(padded):
-            if axis is not None and axis not in mesh.shape:
+            axes = axis if isinstance(axis, tuple) else (axis,) if axis else ()
+            if not set(axes) <= set(mesh.shape):
                 raise ConfigError(f"config.mesh.rules: {axis!r} is no mesh axis; axes: {AXES}.")
-            if axis is not None and x.shape[dim] % mesh.shape[axis]:
+            num = math.prod(mesh.shape[a] for a in axes)
+            if x.shape[dim] % num:
                 raise ConfigError(
-                    f"config.mesh.rules puts {axis!r} ({mesh.shape[axis]} devices) on dim {dim} of "
+                    f"config.mesh.rules puts {axis!r} ({num} devices) on dim {dim} of "
                     f"{name} {x.shape}, which it does not divide: change the rule or the mesh."
                 )
         return NamedSharding(mesh, PartitionSpec(*padded))

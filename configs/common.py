@@ -10,6 +10,31 @@ TWO_TOWER_GROUPS = (("^vision/", "vision"), ("^text/", "text"), (".*", "projecti
 MUON_MATRICES = ((r"patch_embedding/kernel$", "adamw"), (r"kernel$", "muon"), (".*", "adamw"))
 DECAY_MATRICES = ((r"(kernel|embedding|positions)$", 1.0), (".*", 0.0))
 
+# Where parameters live: ordered (regex, mesh axes of the trailing dims), for both towers.
+REPLICATED = ((".*", ()),)  # plain data parallelism
+# Fully sharded data parallelism (ZeRO-3, arXiv:1910.02054): every matrix in pieces,
+# gathered layer by layer where it is used.
+FSDP = (
+    (r"/qkv/kernel$", ("fsdp", None, None, None)),  # d 3 h k
+    (r"/(query|key|value)/kernel$", ("fsdp", None, None)),  # d h k
+    (r"(kernel|embedding)$", ("fsdp",)),
+    (".*", ()),
+)
+# The same, and each layer split over `tensor` as in Megatron-LM (arXiv:1909.08053): heads and the
+# hidden units of the MLP live on different chips.
+FSDP_TENSOR = (
+    (r"/qkv/kernel$", ("fsdp", None, "tensor", None)),
+    (r"/qkv/bias$", (None, "tensor", None)),
+    (r"/(query|key|value)/kernel$", ("fsdp", "tensor", None)),
+    (r"/(query|key|value)/bias$", ("tensor", None)),
+    (r"/(attention|image_pool)/out/kernel$", ("tensor", None, "fsdp")),
+    (r"mlp/(gate|up)/kernel$", ("fsdp", "tensor")),
+    (r"mlp/(gate|up)/bias$", ("tensor",)),
+    (r"mlp/down/kernel$", ("tensor", "fsdp")),
+    (r"(kernel|embedding)$", ("fsdp", None)),
+    (".*", ()),
+)
+
 
 def check_variant(arg: str | None, variants: tuple[str, ...]) -> str:
     """The variant after the colon in --config=file.py:variant, or an error with the choices."""

@@ -17,7 +17,9 @@ from ml_collections import ConfigDict
 
 from configs.common import (
     DECAY_MATRICES,
+    FSDP,
     MUON_MATRICES,
+    REPLICATED,
     TWO_TOWER_GROUPS,
     check_variant,
     group,
@@ -42,15 +44,11 @@ def full() -> ConfigDict:
     config.embed_dim = 1152  # SigLIP2 So400m's width, arXiv:2502.14786
 
     config.mesh = ConfigDict()
+    config.mesh.dcn = 1  # slices
     config.mesh.data = -1
-    config.mesh.fsdp = 8  # parameters and optimizer state over 8 chips
+    config.mesh.fsdp = 16  # parameters and optimizer state over one torus axis of a v5e-256
     config.mesh.tensor = 1
-    config.mesh.rules = (
-        (r"/qkv/kernel$", ("fsdp", None, None, None)),
-        (r"/(query|key|value)/kernel$", ("fsdp", None, None)),
-        (r"(kernel|embedding)$", ("fsdp",)),
-        (".*", ()),
-    )
+    config.mesh.rules = FSDP
 
     config.vision = ConfigDict()
     config.vision.size = "L"  # 403,024,896 parameters in the blocks, as released in GLM-OCR
@@ -149,7 +147,7 @@ def tiny(config: ConfigDict) -> None:
     """A laptop run that really learns: handwritten digits and photographs, from scratch."""
     config.embed_dim = 128
     config.mesh.fsdp = 1
-    config.mesh.rules = ((".*", ()),)
+    config.mesh.rules = REPLICATED
     for tower in (config.vision, config.text):
         tower.size = "tiny"
         tower.dtype = "float32"

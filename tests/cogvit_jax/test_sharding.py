@@ -1,5 +1,7 @@
 """Where arrays live: the mesh, parameter rules, optimizer state, and microbatches that stay put."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,11 +36,37 @@ def specs(mesh, rules, params):
 
 def test_one_axis_takes_the_remaining_devices():
     assert dict(sharding.make_mesh(MeshSettings(data=-1, fsdp=2)).shape) == {
+        "dcn": 1,
         "data": 4,
         "fsdp": 2,
         "tensor": 1,
     }
     assert sharding.num_batch_shards(sharding.make_mesh(MeshSettings(data=2, tensor=4))) == 2
+
+
+@pytest.fixture(scope="module")
+def slices():
+    """Eight devices that say they belong to two slices, as those of two TPU pods do."""
+    numbered = enumerate(jax.devices())
+    return [
+        SimpleNamespace(id=i, slice_index=i % 2, platform="cpu", device_kind="")
+        for i, _ in numbered
+    ]
+
+
+def test_slices_stand_along_the_dcn_axis(slices, monkeypatch):
+    monkeypatch.setattr(sharding, "Mesh", lambda devices, *_, **__: devices)
+    placed = sharding.make_mesh(MeshSettings(dcn=2, data=2, fsdp=2), slices)
+    assert placed.shape == (2, 2, 2, 1)
+    assert [{d.slice_index for d in part.flat} for part in placed] == [{0}, {1}]
+    with pytest.raises(ConfigError, match=r"config\.mesh\.dcn = 1.*2 slices.*set it to 2"):
+        sharding.make_mesh(MeshSettings(data=8), slices)
+
+
+def test_hosts_that_are_not_told_apart_make_slices_of_consecutive_devices():
+    mesh = sharding.make_mesh(MeshSettings(dcn=2, fsdp=2))
+    assert [d.id for d in mesh.devices[0].flat] == [d.id for d in jax.devices()[:4]]
+    assert sharding.num_batch_shards(mesh) == 8
 
 
 @pytest.mark.parametrize(
@@ -54,7 +82,7 @@ def test_one_axis_takes_the_remaining_devices():
     ],
 )
 def test_mesh_that_does_not_fit_names_sizes_devices_and_remedy(axes):
-    with pytest.raises(ConfigError, match=r"config\.mesh \(data=.*8 devices.*set one axis to -1"):
+    with pytest.raises(ConfigError, match=r"config\.mesh \(dcn=.*8 devices.*set one axis to -1"):
         sharding.make_mesh(MeshSettings(**axes))
 
 
