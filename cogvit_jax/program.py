@@ -61,7 +61,11 @@ class Program:
 
     Attributes:
         init: key -> parameters.
-        loss: (params, frozen, batch arrays, key) -> Loss.
+        loss: (params, frozen, batch arrays, key) -> Loss, summed over microbatches.
+        shared: None, or (params, frozen, batch arrays, key) -> (tree, arrays to split): what every
+            microbatch needs of the whole batch, computed once, and the rest of the batch. The loss
+            finds the tree in its batch under "shared"; gradients with respect to it are summed over
+            microbatches and go back through `shared` once.
         batches: saved state or None -> Batches.
         mesh: devices.
         frozen: arrays the loss reads but no gradient touches (teachers, a reference policy); they
@@ -69,7 +73,8 @@ class Program:
         evaluators: name -> (params -> {metric: float or image array}).
         step_flops: batch arrays -> model FLOPs of one step (forward and backward).
         num_examples: batch arrays -> examples in it, for throughput.
-        max_microbatches: 1 where the loss couples the whole batch.
+        batch_shapes: () -> the shapes, with shardings, of every batch there can be, longest first;
+            for compiling ahead of time, without data.
     """
 
     init: Callable[[jax.Array], Params]
@@ -80,7 +85,8 @@ class Program:
     evaluators: Mapping[str, Evaluator] = dataclasses.field(default_factory=dict)
     step_flops: Callable[[BatchArrays], float] = lambda _: 0.0
     num_examples: Callable[[BatchArrays], int] = lambda _: 0
-    max_microbatches: int = 1 << 30
+    shared: Callable[[Params, Any, BatchArrays, jax.Array], tuple[Any, BatchArrays]] | None = None
+    batch_shapes: Callable[[], Sequence[BatchArrays]] = tuple
 
 
 class TrainState(struct.PyTreeNode):

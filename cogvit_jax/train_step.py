@@ -10,6 +10,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from cogvit_jax import sharding, tree
 from cogvit_jax.program import BatchArrays, Loss, Params, Program, TrainState
+from cogvit_jax.settings import ConfigError
 
 StepFn = Callable[[TrainState, Any, BatchArrays], tuple[TrainState, dict[str, jax.Array]]]
 
@@ -66,16 +67,24 @@ def make_step(
         (state, frozen, batch) -> (state, metrics). A step whose loss or gradient is not finite
         leaves parameters and optimizer state as they were, counts in `state.skipped` and returns
         `finite = 0`.
+
+    Raises:
+        ConfigError: microbatches is less than 1.
     """
+    if microbatches < 1:
+        raise ConfigError(
+            f"config.train.microbatches = {microbatches}: it must be at least 1 (the whole batch)."
+        )
 
     def step(
         state: TrainState, frozen: Any, batch: BatchArrays
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         key = jax.random.fold_in(state.key, state.step)
         with jax.sharding.use_abstract_mesh(program.mesh.abstract_mesh):  # for sharding.keep_rows
-            loss, grads = gradients(program.loss, state.params, frozen, batch, key, microbatches)
-        updates, opt_state = transform.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+            loss, grads = gradients(program, state.params, frozen, batch, key, microbatches)
+        with jax.named_scope("optimizer"):
+            updates, opt_state = transform.update(grads, state.opt_state, state.params)
+            params = optax.apply_updates(state.params, updates)
         mean_loss = loss.total / jnp.maximum(loss.weight, 1)
         finite = jnp.isfinite(mean_loss) & jnp.isfinite(optax.tree.norm(grads))
         metrics = {"loss": mean_loss, "finite": finite.astype(jnp.float32)}
@@ -94,39 +103,57 @@ def make_step(
 
 
 def gradients(
-    loss_fn: Callable[..., Loss],
+    program: Program,
     params: Params,
     frozen: Any,
     batch: BatchArrays,
     key: jax.Array,
     microbatches: int,
 ) -> tuple[Loss, Params]:
-    """The summed loss and the gradient of `total / max(weight, 1)`."""
+    """The summed loss and the gradient of `total / max(weight, 1)`.
 
-    def total(params: Params, batch: BatchArrays, key: jax.Array) -> tuple[jax.Array, Loss]:
-        loss = loss_fn(params, frozen, batch, key)
+    What the microbatches share is computed once for the whole batch, and its gradient goes back
+    once: exact for losses that compare every example with every other one, as long as an example's
+    loss needs of the others only what is shared. No example is computed twice.
+    """
+
+    def share(params: Params) -> tuple[Any, BatchArrays]:
+        if program.shared is None:
+            return None, batch
+        return program.shared(params, frozen, batch, key)
+
+    def total(params: Params, shared: Any, part: BatchArrays, key: jax.Array) -> Any:
+        loss = program.loss(params, frozen, {**part, "shared": shared}, key)
         return loss.total, loss
 
-    grad_fn = jax.grad(total, has_aux=True)
+    shared, pull_back, rest = jax.vjp(share, params, has_aux=True)
+    grad_fn = jax.grad(total, argnums=(0, 1), has_aux=True)
     if microbatches == 1:
-        grads, loss = grad_fn(params, batch, key)
+        (grads, d_shared), loss = grad_fn(params, shared, rest, key)
     else:
-        grads, loss = _accumulate(grad_fn, params, batch, key, microbatches)
+        (grads, d_shared), loss = _accumulate(grad_fn, params, shared, rest, key, microbatches)
+    if program.shared is not None:
+        grads = jax.tree.map(jnp.add, grads, pull_back(d_shared)[0])
     scale = 1 / jnp.maximum(loss.weight, 1)
     return loss, jax.tree.map(lambda g: g * scale, grads)
 
 
 def _accumulate(
-    grad_fn: Callable[..., Any], params: Params, batch: BatchArrays, key: jax.Array, num: int
-) -> tuple[Params, Loss]:
+    grad_fn: Callable[..., Any],
+    params: Params,
+    shared: Any,
+    batch: BatchArrays,
+    key: jax.Array,
+    num: int,
+) -> Any:
     parts = sharding.split_microbatches(batch, num)
     keys = jax.random.split(key, num)
     first = jax.tree.map(lambda x: x[0], parts)
-    shapes = jax.eval_shape(grad_fn, params, first, keys[0])
+    shapes = jax.eval_shape(grad_fn, params, shared, first, keys[0])
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
 
     def body(sums: Any, part: Any) -> tuple[Any, None]:
-        return jax.tree.map(jnp.add, sums, grad_fn(params, *part)), None
+        return jax.tree.map(jnp.add, sums, grad_fn(params, shared, *part)), None
 
     sums, _ = jax.lax.scan(body, zeros, (parts, keys))
     return sums

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cogvit_jax import sharding, train_loop, train_step
+from cogvit_jax import sharding, train_step
+from cogvit_jax.program import Loss
 from cogvit_jax.settings import ConfigError
 
 
@@ -33,7 +34,7 @@ def test_gradient_of_masked_mean_is_the_numpy_one(toy, eight):
     program = toy.program(eight)
     params = program.init(jax.random.key(1))
     key = jax.random.key(0)
-    _, grads = train_step.gradients(program.loss, params, None, batch, key, 1)
+    _, grads = train_step.gradients(program, params, None, batch, key, 1)
     kernel = np.asarray(params["linear"]["kernel"], np.float64)
     error = (batch["x"] @ kernel - batch["y"]) * batch["mask"][:, None]
     weight = batch["mask"].sum()
@@ -55,7 +56,7 @@ def test_microbatches_equal_one_batch_under_ragged_masks(toy, eight, num):
     batch = sharding.put_batch(eight, batch)
 
     def gradients(params, batch, num):
-        return train_step.gradients(program.loss, params, None, batch, jax.random.key(0), num)
+        return train_step.gradients(program, params, None, batch, jax.random.key(0), num)
 
     jitted = jax.jit(gradients, static_argnums=2)
     (loss, grads), (parts, part_grads) = jitted(params, batch, 1), jitted(params, batch, num)
@@ -134,7 +135,7 @@ def test_group_statistics_equal_numpy(step_and_init, toy, eight):
     after = jax.device_get(state.params["linear"])
     program = toy.program(eight)
     _, grads = train_step.gradients(
-        program.loss, {"linear": before}, None, toy.make_batch(2), jax.random.key(0), 1
+        program, {"linear": before}, None, toy.make_batch(2), jax.random.key(0), 1
     )
     for name, leaf in (("weights", "kernel"), ("biases", "bias")):
         grad, old = np.asarray(grads["linear"][leaf]), before[leaf]
@@ -169,12 +170,52 @@ def test_every_step_has_its_own_key_and_repeats(step_and_init, toy, eight):
     assert draws[0] == draws[3]
 
 
-def test_too_many_microbatches_name_the_field(toy, eight):
-    program = toy.program(eight, max_microbatches=1)
-    train_loop.check_microbatches(1, program)
-    for num in (0, 2):
-        with pytest.raises(ConfigError, match=rf"config\.train\.microbatches = {num}.*1 to 1"):
-            train_loop.check_microbatches(num, program)
+@pytest.mark.parametrize("num", [0, -2])
+def test_fewer_than_one_microbatch_is_an_error(toy, eight, num):
+    with pytest.raises(ConfigError, match=f"config.train.microbatches = {num}: .*at least 1"):
+        toy.step(toy.program(eight), num)
+
+
+def pairwise(toy, mesh):
+    """Every row's x meets every row's y: the sum of squared products with all of them."""
+
+    def share(params, frozen, batch, key):
+        return batch["y"] @ params["other"], {"x": batch["x"], "mask": batch["mask"]}
+
+    def loss(params, frozen, batch, key):
+        products = (batch["x"] @ params["linear"]["kernel"]) @ batch["shared"].T
+        total = jnp.sum(jnp.square(products) * batch["mask"][:, None])
+        return Loss(total, jnp.sum(batch["mask"]), {})
+
+    plain = toy.program(mesh)
+    return dataclasses.replace(plain, loss=loss, shared=share)
+
+
+@pytest.mark.parametrize("num", [1, 2, 4])
+def test_what_microbatches_share_is_differentiated_through_all_of_them(toy, eight, num):
+    rng = np.random.default_rng(0)
+    host = toy.make_batch(0)
+    shapes = {"linear": {"kernel": (3, 5)}, "other": (2, 5)}
+    params = jax.tree.map(
+        lambda s: rng.standard_normal(s), shapes, is_leaf=lambda x: isinstance(x, tuple)
+    )
+    f32 = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), params)
+    batch = sharding.put_batch(eight, host)
+    run = jax.jit(
+        lambda p, b: train_step.gradients(pairwise(toy, eight), p, None, b, jax.random.key(0), num)
+    )
+    loss, grads = run(f32, batch)
+
+    x, y, mask = (host[k].astype(np.float64) for k in ("x", "y", "mask"))
+    images, texts = x @ params["linear"]["kernel"], y @ params["other"]
+    products = images @ texts.T
+    d_products = 2 * products * mask[:, None] / mask.sum()
+    np.testing.assert_allclose(loss.total, (products**2 * mask[:, None]).sum(), rtol=1e-5)
+    for found, truth in (
+        (grads["linear"]["kernel"], x.T @ d_products @ texts),
+        (grads["other"], y.T @ d_products.T @ images),
+    ):
+        np.testing.assert_allclose(found, truth, rtol=1e-5, atol=1e-5 * np.abs(truth).max())
 
 
 def test_the_state_is_the_same_on_any_mesh(toy, eight, make_mesh):
