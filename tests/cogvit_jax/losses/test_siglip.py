@@ -14,33 +14,36 @@ from jax.sharding import PartitionSpec as P
 from cogvit_jax.losses.siglip import sigmoid_loss
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "siglip_loss.npz"
-METHODS = ("all_gather", "ring", "bidirectional")
-CHUNKS = (None, 2, 4)  # of the B rows of a device: all, a divisor, not a divisor
+METHODS = ("all_gather", "dual_gather", "ring", "bidirectional")
+CHUNKS = (None, 2, 4, 100)  # of a device's B rows: all, a divisor, none, more
 B, D = 6, 8
 FAST_COMPILE = {"compiler_options": {"xla_backend_optimization_level": 0}}
 LOG_SCALE, BIAS = jnp.float32(1.2), jnp.float32(-1.5)
+IDS = np.zeros(B, np.int32)
 
 
-def embeddings(n, d=D, seed=0, noise=1.0):
+def embeddings(n, d=D, seed=0, t=None):
+    """n images and t texts; texts resemble the images of their rows, as far as there are any."""
     rng = np.random.default_rng(seed)
     image = rng.standard_normal((n, d))
-    text = image + noise * rng.standard_normal((n, d))
+    text = np.resize(image, (t or n, d)) + rng.standard_normal((t or n, d))
     return tuple(
         jnp.asarray(x / np.linalg.norm(x, axis=1, keepdims=True), jnp.float32)
         for x in (image, text)
     )
 
 
-def shared_ids(n):
-    return jnp.asarray(np.random.default_rng(1).integers(0, n // 2 + 1, n), jnp.int32)
+def shared_ids(n, seed=1):
+    return jnp.asarray(np.random.default_rng(seed).integers(0, n // 2 + 1, n), jnp.int32)
 
 
-def oracle(image, text, log_scale, bias, ids=None):
+def oracle(image, text, log_scale, bias, image_ids=None, text_ids=None):
     """Loss of each image, the four gradients of the mean, and the metrics, in closed form."""
     image, text = np.asarray(image, np.float64), np.asarray(text, np.float64)
     log_scale, bias = np.float64(log_scale), np.float64(bias)
-    ids = np.arange(len(image)) if ids is None else np.asarray(ids)
-    positive = ids[:, None] == ids[None, :]
+    image_ids = np.arange(len(image)) if image_ids is None else np.asarray(image_ids)
+    text_ids = image_ids if text_ids is None else np.asarray(text_ids)
+    positive = image_ids[:, None] == text_ids[None, :]
     z = np.where(positive, 1.0, -1.0)
     cosines = image @ text.T
     logits = np.exp(log_scale) * cosines + bias
@@ -69,15 +72,21 @@ def global_mean(axis, *args, **kwargs):
 
 
 def sharded(mesh, axis="data", *, ids=True, check_vma=True, **kwargs):
-    """`f(image, text, log_scale, bias[, ids])` -> (mean, per-device (total, weight, metrics))."""
+    """`f(image, text, log_scale, bias[, image_ids[, text_ids]])`.
 
-    def local(image, text, log_scale, bias, ids=None):
-        return global_mean(axis, image, text, log_scale, bias, pair_ids=ids, **kwargs)
+    Returns (mean, per-device (total, weight, metrics)).
+    """
 
-    specs = (P(axis), P(axis), P(), P(), P(axis))[: 5 if ids else 4]
-    return jax.shard_map(
+    def local(*args):
+        *args, image_ids, text_ids = args if ids else (*args, None, None)
+        named = dict(image_ids=image_ids, text_ids=text_ids)
+        return global_mean(axis, *args, **named, **kwargs)
+
+    specs = (P(axis), P(axis), P(), P(), P(axis), P(axis))[: 6 if ids else 4]
+    function = jax.shard_map(
         local, mesh=mesh, in_specs=specs, out_specs=(P(), P(axis)), check_vma=check_vma
     )
+    return lambda *args: function(*args, *args[4:5] if len(args) == 5 else ())
 
 
 def with_grads(function, **jit_options):
@@ -109,7 +118,7 @@ def assert_equals_oracle(result, args, devices):
 
 
 def on_one_device(*args, ids=None, **kwargs):
-    total, weight, metrics = sigmoid_loss(*args, pair_ids=ids, **kwargs)
+    total, weight, metrics = sigmoid_loss(*args, image_ids=ids, text_ids=ids, **kwargs)
     return total / weight, jax.tree.map(lambda x: x[None], (total, weight, metrics))
 
 
@@ -125,17 +134,17 @@ def check_distributed(method, size, chunk_size):
     ("method", "size"),
     [("bidirectional", size) for size in range(1, 9)]
     + [("ring", size) for size in (1, 2, 3, 8)]
-    + [("all_gather", size) for size in (2, 7)],
+    + [(method, size) for method in ("all_gather", "dual_gather") for size in (2, 7)],
 )
 def test_every_method_equals_the_oracle_on_any_number_of_devices(method, size):
-    check_distributed(method, size, CHUNKS[(size + METHODS.index(method)) % 3])
+    check_distributed(method, size, CHUNKS[(size + METHODS.index(method)) % 4])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", range(1, 9))
 @pytest.mark.parametrize("method", METHODS)
 def test_every_tile_size_equals_the_oracle_on_any_number_of_devices(method, size):
-    for chunk_size in (*CHUNKS, 1, 5, B, 100):
+    for chunk_size in (*CHUNKS, 1, 5, B):
         check_distributed(method, size, chunk_size)
 
 
@@ -144,6 +153,15 @@ def test_without_ids_row_i_belongs_to_row_i(method, chunk_size):
     args = (*embeddings(5 * B), LOG_SCALE, BIAS)
     f = with_grads(sharded(mesh_of(5), ids=False, method=method, chunk_size=chunk_size))
     assert_equals_oracle(f(*args), args, 5)
+
+
+@pytest.mark.parametrize("method", ["all_gather", "dual_gather", "bidirectional"])
+def test_images_and_texts_need_no_order_and_no_equal_number(method):
+    images, texts = 5 * 4, 5 * 7
+    args = (*embeddings(images, t=texts), LOG_SCALE, BIAS)
+    ids = (shared_ids(images), shared_ids(texts, seed=2))
+    function = with_grads(sharded(mesh_of(5), method=method, chunk_size=3))
+    assert_equals_oracle(function(*args, *ids), (*args, *ids), 5)
 
 
 @pytest.mark.parametrize("chunk_size", [None, 1, 2, 4, 100])
@@ -155,7 +173,9 @@ def test_one_device_needs_no_mesh_and_all_its_methods_agree(chunk_size):
         assert_equals_oracle(with_grads(loss)(*args), (*args, ids), 1)
 
 
-@pytest.mark.parametrize(("method", "size"), [("all_gather", 5), ("ring", 5), ("bidirectional", 8)])
+@pytest.mark.parametrize(
+    ("method", "size"), [("all_gather", 5), ("dual_gather", 2), ("ring", 5), ("bidirectional", 8)]
+)
 def test_loss_without_differentiation_is_the_same(method, size):
     args = (*embeddings(size * B), LOG_SCALE, BIAS, shared_ids(size * B))
     mean, (totals, _, metrics) = jax.jit(sharded(mesh_of(size), method=method, chunk_size=4))(*args)
@@ -174,7 +194,7 @@ def test_all_pairs_is_partitioned_by_the_compiler():
     assert_equals_oracle(with_grads(loss)(image, text, *args[2:]), args, 1)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["all_gather", "dual_gather", "bidirectional"])
 def test_two_mesh_axes_act_as_one(method):
     mesh = jax.make_mesh((2, 4), ("slice", "data"), axis_types=(AxisType.Auto,) * 2)
     args = (*embeddings(8 * B), LOG_SCALE, BIAS, shared_ids(8 * B))
@@ -220,7 +240,7 @@ def test_devices_whose_totals_count_differently_get_nan_gradients():
     assert np.isnan(jax.jit(jax.grad(f))(*embeddings(3 * B))).all()
 
 
-@pytest.mark.parametrize("method", ["all_gather", "bidirectional"])
+@pytest.mark.parametrize("method", ["all_gather", "dual_gather", "bidirectional"])
 def test_bfloat16_embeddings_keep_the_loss_and_its_gradients(method):
     image, text = embeddings(8 * 32, d=64)
     log_scale, bias = np.float32(np.log(10)), np.float32(-10)
@@ -235,6 +255,22 @@ def test_bfloat16_embeddings_keep_the_loss_and_its_gradients(method):
         assert x @ y / np.linalg.norm(x) / np.linalg.norm(y) >= 0.99999
     assert_close(grads[2], expected[2], 2e-4)
     assert_close(grads[3], expected[3], 2e-4)
+
+
+def test_float32_texts_beside_bfloat16_images_get_float32_gradients():
+    image, text = (x.astype(jnp.bfloat16) for x in embeddings(2 * 8, d=64))
+    f = with_grads(sharded(mesh_of(2), ids=False))
+    texts = text.astype(jnp.float32)
+    (mean, _), grads = f(image, texts, LOG_SCALE, BIAS)
+    (same, _), rounded = f(image, text, LOG_SCALE, BIAS)
+    assert mean == same
+    assert grads[1].dtype == jnp.float32
+    # Exact, since the mean's 1/16 rounds nothing.
+    np.testing.assert_array_equal(grads[1].astype(jnp.bfloat16), rounded[1])
+    traced = jax.make_jaxpr(sharded(mesh_of(2), ids=False))(image, texts, LOG_SCALE, BIAS)
+    sent = [x for x in str(traced).splitlines() if " = ppermute" in x and ",64]" in x]
+    assert sent
+    assert all(":bf16" in x for x in sent)
 
 
 @pytest.mark.parametrize("bias", [-1000.0, 0.0, 1000.0])
@@ -291,8 +327,12 @@ def test_memory_grows_with_the_tile_not_with_the_number_of_pairs():
         (dict(method="all_pairs", chunk_size=2), "all_pairs.*choose one of all_gather"),
         (dict(method="all_pairs", axis_name="data"), "all_pairs.*choose one of all_gather"),
         (dict(text_emb=np.zeros((B, D + 1), np.float32)), r"text_emb is \(6, 9\)"),
+        (dict(text_emb=np.zeros((B + 1, D), np.float32)), "without image_ids and text_ids"),
+        (dict(text_emb=np.zeros((0, D), np.float32)), "neither may be empty"),
         (dict(image_emb=np.zeros((B,), np.float32)), r"image_emb is \(6,\)"),
-        (dict(pair_ids=np.zeros(B + 1, np.int32)), r"pair_ids is \(7,\)"),
+        (dict(image_ids=IDS), "text_ids is None"),
+        (dict(text_ids=IDS), "image_ids is None"),
+        (dict(image_ids=IDS, text_ids=np.zeros(B + 1, np.int32)), r"text_ids is \(7,\)"),
         (dict(bias=np.zeros(1, np.float32)), r"bias has shape \(1,\)"),
     ],
 )
