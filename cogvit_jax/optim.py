@@ -2,9 +2,8 @@
 
 Three ordered `(regex, value)` tables in `config.optim` say, for each parameter, its group (learning
 rate, schedule, weight decay, freezing), its algorithm, and whether it decays. `Optimizer.table`
-shows the outcome. Muon and AdamW are optax's (its Muon corrects the bias of the momentum, so early
-updates differ a little from Keller Jordan's); what is ours is the routing: optax by default sends
-scan-stacked kernels and 3-D attention kernels to Adam and embedding tables to Muon.
+shows the outcome. AdamW is optax's, Muon is `muon.py`: one for the matrices of all groups, so
+that those of one size are orthogonalised together; weight decay and learning rate come after it.
 """
 
 import dataclasses
@@ -14,34 +13,25 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
-from optax.contrib import MuonDimensionNumbers, scale_by_muon
 from rich.table import Table
 
-from cogvit_jax import settings, tree
+from cogvit_jax import muon, settings, tree
+from cogvit_jax.matrices import MatrixDims
 
-MatrixAxes = tuple[tuple[int, ...], tuple[int, ...]]
-
-# (regex, input axes, output axes) of every kernel that is a matrix, counted from the end: leading
-# axes (stacked layers, and the 3 of a fused qkv) are batches of matrices, each by itself.
-MATRIX_AXES = (
+# (regex, input dims, output dims) of every kernel that is a matrix, counted from the end: leading
+# dims (stacked layers, and the 3 of a fused qkv) are batches of matrices, each by itself.
+MATRIX_DIMS = (
     (r"/qkv/kernel$", ((-4,), (-2, -1))),  # d 3 h k
     (r"/(query|key|value)/kernel$", ((-3,), (-2, -1))),  # d h k
     (r"(attention|pool)/out/kernel$", ((-3, -2), (-1,))),  # h k d
     (r"kernel$", ((-2,), (-1,))),  # in out
 )
 
-# Newton-Schulz iterations: Keller Jordan's quintic; Dion's five-step coefficients.
-NEWTON_SCHULZ = {
-    "quintic": (3.4445, -4.7750, 2.0315),
-    "dion": (
-        (4.0848, -6.8946, 2.9270),
-        (3.9505, -6.3029, 2.6377),
-        (3.7418, -5.5913, 2.3037),
-        (2.8769, -3.1427, 1.2046),
-        (2.8366, -3.0525, 1.2012),
-    ),
-}
+ALGORITHMS: Mapping[str, None] = dict.fromkeys(("muon", "adamw"))
+# Of Newton-Schulz's operands, and of what chips exchange for it.
+MUON_DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,8 +67,13 @@ class OptimSettings:
         algorithm_rules: ordered (regex, "muon" | "adamw").
         decay_rules: ordered (regex, multiplier of the group's weight decay).
         clip_norm: bound of the norm of all gradients that are not frozen; 0 = none.
-        muon_momentum, muon_steps, muon_coefficients: momentum, Newton-Schulz iterations and their
-            coefficients (a key of NEWTON_SCHULZ).
+        muon_momentum: its decay per step.
+        muon_bias_correction: of the momentum, as in optax.contrib.muon; without it as in Keller
+            Jordan's.
+        muon_steps, muon_coefficients: Newton-Schulz iterations and their coefficients (a key of
+            `muon.NEWTON_SCHULZ`).
+        muon_dtype: of the iterations' operands and of what chips exchange for them: "float32" or
+            "bfloat16"; products accumulate in f32.
         muon_rms: updates are scaled by `muon_rms * sqrt(max(rows, columns))`, which gives them
             AdamW's typical size, so that both share a learning rate (arXiv:2502.16982).
         adam_b1, adam_b2, adam_eps: of AdamW.
@@ -90,8 +85,10 @@ class OptimSettings:
     decay_rules: tuple[Any, ...] = ((r"kernel$", 1.0), (".*", 0.0))
     clip_norm: float = 1.0
     muon_momentum: float = 0.95
+    muon_bias_correction: bool = True
     muon_steps: int = 5
     muon_coefficients: str = "quintic"
+    muon_dtype: str = "float32"
     muon_rms: float = 0.2
     adam_b1: float = 0.9
     adam_b2: float = 0.95
@@ -115,8 +112,17 @@ class Optimizer:
     table: Table
 
 
-def build(config: Mapping[str, Any], params: Any, num_steps: int) -> Optimizer:
+def build(
+    config: Mapping[str, Any], params: Any, num_steps: int, shardings: Any = None
+) -> Optimizer:
     """Optimizer for parameters shaped like `params` (arrays or shapes).
+
+    Args:
+        config: `config.optim`.
+        params: what is trained.
+        num_steps: where schedules end by default.
+        shardings: where each parameter lives, a tree like `params`, so that Muon deals its work out
+            over the mesh; None = every device does all of it.
 
     Raises:
         ConfigError: a parameter without a rule, a rule without a parameter, an unknown name.
@@ -132,23 +138,29 @@ def build(config: Mapping[str, Any], params: Any, num_steps: int) -> Optimizer:
 
     group_of = _routes(options.group_rules, groups, params, "group_rules")
     algorithm_of = _routes(options.algorithm_rules, ALGORITHMS, params, "algorithm_rules")
-    labels = jax.tree.map(
-        lambda g, a: f"{g}/frozen" if groups[g].freeze else f"{g}/{a}", group_of, algorithm_of
+    algorithm_of = jax.tree.map(
+        lambda g, a: "frozen" if groups[g].freeze else a, group_of, algorithm_of
     )
     decay = tree.map_named(
         lambda n, _: float(tree.match(options.decay_rules, n, "config.optim.decay_rules")), params
     )
+    rates = jax.tree.map(
+        lambda g, m: 0.0 if groups[g].freeze else groups[g].weight_decay * m, group_of, decay
+    )
     schedules = {name: schedule(group, num_steps, name) for name, group in groups.items()}
-    transforms = {
-        label: _transform(label, options, groups, schedules, decay)
-        for label in sorted(set(jax.tree.leaves(labels)))
-    }
-    transform = optax.partition(transforms, labels)
+    placed = dict(tree.named_leaves(shardings)) or None
+    transform = optax.chain(
+        optax.partition(_algorithms(options, algorithm_of, placed), algorithm_of),
+        _decoupled_decay(rates),
+        _learning_rates(schedules, group_of),
+    )
     if options.clip_norm:
         trained = jax.tree.map(lambda g: not groups[g].freeze, group_of)
         clip = optax.masked(optax.clip_by_global_norm(options.clip_norm), trained)
         transform = optax.chain(clip, transform)
-    return Optimizer(transform, schedules, group_of, _table(params, labels, groups, decay))
+    return Optimizer(
+        transform, schedules, group_of, _table(params, algorithm_of, group_of, groups, rates)
+    )
 
 
 def schedule(group: GroupSettings, num_steps: int, name: str) -> optax.Schedule:
@@ -172,97 +184,91 @@ def schedule(group: GroupSettings, num_steps: int, name: str) -> optax.Schedule:
     return optax.join_schedules([warmup, shape], [group.warmup_steps])
 
 
-def matrix_axes(name: str, ndim: int) -> MatrixAxes | None:
-    """(input axes, output axes) of the matrices that Muon orthogonalises in parameter `name`."""
-    for pattern, axes in MATRIX_AXES:
-        if re.search(pattern, name):
-            rows, columns = (tuple(ndim + a for a in side) for side in axes)
+def matrix_dims(name: str, x: Any) -> MatrixDims:
+    """(input dims, output dims) of the matrices that Muon orthogonalises in parameter `name`.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    for pattern, dims in MATRIX_DIMS:
+        if re.search(pattern, name) and x.ndim >= sum(map(len, dims)):
+            rows, columns = (tuple(x.ndim + d for d in side) for side in dims)
             return rows, columns
-    return None
+    raise settings.ConfigError(
+        f"config.optim.algorithm_rules sends {name} of shape {x.shape} to Muon, but it is no "
+        "matrix: send it to 'adamw', or name its dims in optim.MATRIX_DIMS."
+    )
 
 
-def matrix_sizes(axes: MatrixAxes, shape: tuple[int, ...]) -> tuple[int, int, int]:
+def matrix_sizes(dims: MatrixDims, shape: tuple[int, ...]) -> tuple[int, int, int]:
     """(number of matrices, rows, columns) in an array of `shape`."""
-    rows = math.prod(shape[a] for a in axes[0])
-    columns = math.prod(shape[a] for a in axes[1])
+    rows, columns = (math.prod(shape[d] for d in side) for side in dims)
     return math.prod(shape) // (rows * columns), rows, columns
 
 
-def _muon(options: OptimSettings) -> optax.GradientTransformation:
-    coefficients = settings.choose(
-        NEWTON_SCHULZ, options.muon_coefficients, "config.optim.muon_coefficients"
-    )
+def _algorithms(
+    options: OptimSettings, algorithm_of: Any, shardings: Any
+) -> dict[Any, optax.GradientTransformation]:
+    """Transform of each algorithm that `algorithm_of` names; updates are in units of the rate."""
+    used = set(jax.tree.leaves(algorithm_of))
+    build = {
+        "muon": lambda: _muon(options, shardings),
+        "adamw": lambda: optax.scale_by_adam(options.adam_b1, options.adam_b2, options.adam_eps),
+        "frozen": optax.set_to_zero,
+    }
+    return {name: build[name]() for name in build if name in used}
 
-    if isinstance(coefficients[0], tuple) and options.muon_steps > len(coefficients):
+
+def _muon(options: OptimSettings, shardings: Any) -> optax.GradientTransformation:
+    dtype = settings.choose(MUON_DTYPES, options.muon_dtype, "config.optim.muon_dtype")
+    iterations = settings.choose(
+        muon.NEWTON_SCHULZ, options.muon_coefficients, "config.optim.muon_coefficients"
+    )
+    num = len(iterations.coefficients)
+    if num == 1:
+        repeated = iterations.coefficients * options.muon_steps
+        iterations = dataclasses.replace(iterations, coefficients=repeated)
+    elif options.muon_steps != num:
         raise settings.ConfigError(
             f"config.optim.muon_steps = {options.muon_steps}, but muon_coefficients = "
-            f"{options.muon_coefficients!r} has {len(coefficients)} steps: lower muon_steps."
+            f"{options.muon_coefficients!r} are for {num} steps together: set muon_steps to {num}."
         )
-
-    def axes(params: Any) -> Any:
-        return tree.map_named(
-            lambda name, x: MuonDimensionNumbers(*_require_matrix(name, x)), params
-        )
-
-    def match_adamw_rms(updates: Any, _: Any) -> Any:
-        def scale(name: str, x: jax.Array) -> jax.Array:
-            _, rows, columns = matrix_sizes(_require_matrix(name, x), x.shape)
-            return x * (options.muon_rms * max(rows, columns) ** 0.5)
-
-        return tree.map_named(scale, updates)
-
-    newton_schulz = scale_by_muon(
-        coefficients, options.muon_steps, options.muon_momentum, weight_dimension_numbers=axes
+    return optax.chain(
+        muon.scale_by_muon(
+            iterations,
+            matrix_dims,
+            beta=options.muon_momentum,
+            bias_correction=options.muon_bias_correction,
+            dtype=dtype,
+            shardings=shardings,
+        ),
+        optax.scale(options.muon_rms),
     )
-    return optax.chain(newton_schulz, optax.stateless(match_adamw_rms))
-
-
-def _adam(options: OptimSettings) -> optax.GradientTransformation:
-    return optax.scale_by_adam(options.adam_b1, options.adam_b2, options.adam_eps)
-
-
-ALGORITHMS = {"muon": _muon, "adamw": _adam}
-
-
-def _require_matrix(name: str, x: Any) -> MatrixAxes:
-    axes = matrix_axes(name, x.ndim)
-    if axes is None or x.ndim < 2:
-        raise settings.ConfigError(
-            f"config.optim.algorithm_rules sends {name} of shape {x.shape} to Muon, but it is no "
-            "matrix: send it to 'adamw', or name its axes in optim.MATRIX_AXES."
-        )
-    return axes
-
-
-def _transform(
-    label: str,
-    options: OptimSettings,
-    groups: Mapping[str, GroupSettings],
-    schedules: Mapping[str, optax.Schedule],
-    decay: Any,
-) -> optax.GradientTransformation:
-    group, algorithm = label.split("/")
-    if algorithm == "frozen":
-        return optax.set_to_zero()
-    steps = [ALGORITHMS[algorithm](options)]
-    weight_decay = groups[group].weight_decay
-    if weight_decay:
-        scaled = jax.tree.map(lambda m: m * weight_decay, decay)
-        steps.append(_decoupled_decay(scaled))
-    return optax.chain(*steps, optax.scale_by_learning_rate(schedules[group]))
 
 
 def _decoupled_decay(rates: Any) -> optax.GradientTransformation:
     """Adds `rate * parameter`, with a rate of its own for each parameter."""
-    by_name = dict(tree.named_leaves(rates))
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        decayed = jax.tree_util.tree_map_with_path(
-            lambda path, u, p: u + by_name[tree.path_name(path)] * p, updates, params
-        )
-        return decayed, state
+        return jax.tree.map(lambda r, u, p: u + r * p if r else u, rates, updates, params), state
 
     return optax.GradientTransformation(optax.init_empty_state, update)
+
+
+def _learning_rates(
+    schedules: Mapping[str, optax.Schedule], group_of: Any
+) -> optax.GradientTransformation:
+    """Descends at the learning rate of each parameter's group."""
+
+    def init(params: Any) -> optax.ScaleByScheduleState:
+        return optax.ScaleByScheduleState(jnp.zeros((), jnp.int32))
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        rates = {name: -jnp.asarray(schedule(state.count)) for name, schedule in schedules.items()}
+        updates = jax.tree.map(lambda g, u: rates[g] * u, group_of, updates)
+        return updates, optax.ScaleByScheduleState(optax.safe_increment(state.count))
+
+    return optax.GradientTransformation(init, update)
 
 
 def _routes(rules: tree.Rules, choices: Mapping[str, Any], params: Any, field: str) -> Any:
@@ -273,31 +279,29 @@ def _routes(rules: tree.Rules, choices: Mapping[str, Any], params: Any, field: s
     return tree.map_named(lambda name, _: tree.match(rules, name, path), params)
 
 
-def _table(params: Any, labels: Any, groups: Mapping[str, GroupSettings], decay: Any) -> Table:
+def _table(
+    params: Any, algorithm_of: Any, group_of: Any, groups: Mapping[str, GroupSettings], rates: Any
+) -> Table:
     table = Table(title="Optimizer routing", title_justify="left")
     for column in ("parameter", "shape", "group", "algorithm", "matrices", "peak lr", "decay"):
         right = column in ("peak lr", "decay")
         table.add_column(column, justify="right" if right else "left", no_wrap=True)
-    rows = zip(
-        tree.named_leaves(params), jax.tree.leaves(labels), jax.tree.leaves(decay), strict=True
-    )
-    for (name, x), label, rate in rows:
-        group, algorithm = label.split("/")
+    routes = (jax.tree.leaves(t) for t in (algorithm_of, group_of, rates))
+    for (name, x), algorithm, group, rate in zip(tree.named_leaves(params), *routes, strict=True):
         frozen = algorithm == "frozen"
-        lr, weight_decay = groups[group].lr, groups[group].weight_decay * rate
         table.add_row(
             name,
             "×".join(map(str, x.shape)) or "scalar",
             group,
             algorithm,
             _matrices(name, x) if algorithm == "muon" else "",
-            "" if frozen else f"{lr:g}",
-            "" if frozen else f"{weight_decay:g}",
+            "" if frozen else f"{groups[group].lr:g}",
+            "" if frozen else f"{rate:g}",
         )
     return table
 
 
 def _matrices(name: str, x: Any) -> str:
     """Such as `24 of 1024×4096`."""
-    count, rows, columns = matrix_sizes(_require_matrix(name, x), x.shape)
+    count, rows, columns = matrix_sizes(matrix_dims(name, x), x.shape)
     return f"{count} of {rows}×{columns}"
