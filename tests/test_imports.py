@@ -8,7 +8,16 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 # What a data loader's worker process unpickles.
-WORKER_MODULES = ("records", "sources", "text", "transforms", "packing")
+WORKER_MODULES = (
+    "records",
+    "sources",
+    "text",
+    "text_packing",
+    "transforms",
+    "packing",
+    "layout",
+    "examples",
+)
 
 
 def python(code):

@@ -67,6 +67,21 @@ def plan_rows(budgets: Sequence[int], row_length: int) -> RowPlan:
     )
 
 
+def stretch(
+    budgets: Sequence[int], plan: RowPlan, row_length: int, limit: float
+) -> tuple[int, ...]:
+    """Raises the budgets of each row in proportion, by at most the share `limit`, to fill it.
+
+    Example:
+        stretch((784, 128), plan_rows((784, 128), 1024), 1024, limit=0.25) == (880, 143)
+    """
+    loads = np.bincount(plan.rows, weights=budgets, minlength=plan.num_rows)
+    factors = np.clip(row_length / loads, 1, 1 + limit)
+    # The small term keeps a budget that should come out whole from being rounded below it.
+    raised = np.floor(np.asarray(budgets) * factors[list(plan.rows)] + 1e-9)
+    return tuple(int(b) for b in raised)
+
+
 def pack(
     patches: Sequence[UInt8[np.ndarray, "_ d"]],
     positions: Sequence[Int32[np.ndarray, "_ 2"]],
@@ -126,7 +141,7 @@ def pad(
     return batch
 
 
-def waste(segments: Int32[np.ndarray, "rows length"]) -> float:
+def waste(segments: Int32[np.ndarray, "*rows length"]) -> float:
     """The share of tokens that is padding, 0 to 1."""
     return float(np.mean(segments == 0))
 

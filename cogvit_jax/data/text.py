@@ -10,6 +10,7 @@ from jaxtyping import Int, Int32
 
 from cogvit_jax.data.assets import TOKENIZER_PATH
 from cogvit_jax.data.records import CorruptRecord
+from cogvit_jax.data.text_packing import pad_texts
 
 _ACCEPTED = (
     "Accepted: '' (the embedded bilingual vocabulary), a SentencePiece '*.model' or "
@@ -80,28 +81,32 @@ def load_tokenizer(path: str = "") -> Tokenizer:
     return _load_sentencepiece(file) if file.suffix == ".model" else _load_hugging_face(file)
 
 
-def tokenize(tokenizer: Tokenizer, text: str, length: int) -> Int32[np.ndarray, "length"]:
-    """Brings a text to `length` ids as SigLIP 2 does: lower case, no bos, sticky eos, padding.
+def token_ids(tokenizer: Tokenizer, text: str) -> list[int]:
+    """The ids of a text as SigLIP 2 writes it: lower case, no bos, eos at the end.
 
-    Sticky: a text that is too long is cut and still ends in eos. There is no Unicode
-    normalisation beyond what the vocabulary itself does. Lower case is Unicode's; SigLIP 2 was
-    trained with ASCII's, so capitals outside ASCII may differ.
+    There is no Unicode normalisation beyond what the vocabulary itself does. Lower case is
+    Unicode's; SigLIP 2 was trained with ASCII's, so capitals outside ASCII may differ.
 
     Raises:
-        ValueError: `length` below 1.
         CorruptRecord: the text is not valid Unicode (a lone surrogate).
     """
-    if length < 1:
-        raise ValueError(f"Text length {length} leaves no room for eos. Use at least 1.")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise CorruptRecord(f"Text {text!r} is not valid Unicode: {error.reason}.") from error
-    ids = tokenizer.encode(text.lower())[: length - 1]
-    padded = np.full(length, tokenizer.pad_id, np.int32)
-    padded[: len(ids)] = ids
-    padded[len(ids)] = tokenizer.eos_id
-    return padded
+    return [*tokenizer.encode(text.lower()), tokenizer.eos_id]
+
+
+def tokenize(tokenizer: Tokenizer, text: str, length: int) -> Int32[np.ndarray, "length"]:
+    """The ids of `token_ids` padded to `length`; a text that is too long is cut before its eos.
+
+    Raises:
+        ValueError: `length` below 1.
+        CorruptRecord: the text is not valid Unicode.
+    """
+    if length < 1:
+        raise ValueError(f"Text length {length} leaves no room for eos. Use at least 1.")
+    return pad_texts([token_ids(tokenizer, text)], length, tokenizer.pad_id)["tokens"][0]
 
 
 def _load_sentencepiece(file: Path) -> SentencePieceTokenizer:

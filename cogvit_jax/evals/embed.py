@@ -13,7 +13,8 @@ from jaxtyping import Float32
 from cogvit_jax import sharding
 from cogvit_jax.data import packing
 from cogvit_jax.data.records import CorruptRecord, Record, Source
-from cogvit_jax.data.text import Tokenizer, tokenize
+from cogvit_jax.data.text import Tokenizer, token_ids
+from cogvit_jax.data.text_packing import pad_texts
 from cogvit_jax.data.transforms import decode_image, naflex_size, patchify, resize
 
 Embeddings = Float32[np.ndarray, "n e"]
@@ -25,11 +26,13 @@ class Embedder:
 
     Attributes:
         embed_images: jitted, (params, image batch) -> `[b, e]`.
-        embed_texts: jitted, (params, tokens) -> `[b, e]`.
+        embed_texts: jitted, (params, tokens `[b, t]`) -> `[b, e]`; with `mask_padding` (params,
+            {"tokens", "segments"}) instead.
         mesh: devices; each batch is split over all of them.
         tokenizer, text_length: how texts become tokens.
         patch_size, length: pixels per patch side; token budget per picture.
         batch_size: pictures or texts per call, over all hosts.
+        mask_padding: tell the text tower what is padding (`config.text.attend_padding = False`).
     """
 
     embed_images: Callable[[Any, Any], jax.Array]
@@ -40,17 +43,17 @@ class Embedder:
     patch_size: int
     length: int
     batch_size: int
+    mask_padding: bool = False
 
     def texts(self, params: Any, texts: Sequence[str]) -> Embeddings:
         """One row per text."""
         if not texts:
             raise ValueError("no texts to embed.")
-        tokens = np.stack([tokenize(self.tokenizer, t, self.text_length) for t in texts])
+        ids = [token_ids(self.tokenizer, t) for t in texts]
         rows = []
         for start, stop, mine in self._batches(len(texts)):
-            batch = np.zeros((len(mine), self.text_length), np.int32)
-            valid = mine[mine < stop]
-            batch[: len(valid)] = tokens[valid]
+            # Behind the last text stands an empty one, whose row is dropped.
+            batch = self._text_batch([ids[i] if i < stop else ids[0][-1:] for i in mine])
             found = self.embed_texts(params, sharding.put_batch(self.mesh, batch))
             rows.append(self._collect(found, mine)[: stop - start])
         return np.concatenate(rows)
@@ -78,8 +81,8 @@ class Embedder:
         _, stop, mine = next(self._batches(len(records)))
         batch, _ = self._picture_batch(records, mine, stop)
         captions = [records[i % len(records)].captions[0] for i in mine]
-        tokens = np.stack([tokenize(self.tokenizer, c, self.text_length) for c in captions])
-        return sharding.put_batch(self.mesh, batch), sharding.put_batch(self.mesh, tokens)
+        texts = self._text_batch([token_ids(self.tokenizer, c) for c in captions])
+        return sharding.put_batch(self.mesh, batch), sharding.put_batch(self.mesh, texts)
 
     def _batches(self, count: int) -> Iterator[tuple[int, int, np.ndarray]]:
         """(start, stop, this host's indices) of batches of one static size."""
@@ -95,6 +98,10 @@ class Embedder:
         index = sharding.put_batch(self.mesh, mine.astype(np.int32))
         rows, order = sharding.to_host((values.astype(np.float32), index))
         return rows[np.argsort(order)]
+
+    def _text_batch(self, ids: Sequence[Sequence[int]]) -> Any:
+        texts = pad_texts(ids, self.text_length, self.tokenizer.pad_id)
+        return texts if self.mask_padding else texts["tokens"]
 
     def _picture_batch(
         self, records: Sequence[Record], mine: np.ndarray, stop: int

@@ -1,20 +1,49 @@
 """What both towers share: sizes by name, and identical blocks as one rematerialised `lax.scan`."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import flax.linen as nn
 import jax
+from jax.sharding import Mesh
 
 from cogvit_jax import settings
+from cogvit_jax.attention import choose_implementation
 
-# What the backward pass may keep instead of recomputing; None keeps everything.
+_NAMES = jax.checkpoint_policies.save_only_these_names
+# What the backward pass may keep instead of recomputing; None keeps everything. The names are those
+# that `attention.Attention` and the MLPs give to their activations; "norms" recomputes no matrix
+# product but the last of a block, whose result is the next block's input.
 REMAT_POLICIES: dict[str, Callable[..., Any] | None] = {
     "none": None,
     "full": jax.checkpoint_policies.nothing_saveable,
+    "attention": _NAMES("attention_out"),
+    "qkv": _NAMES("attention_out", "qkv"),
+    "mlp": _NAMES("attention_out", "mlp_gate", "mlp_up"),
+    "norms": _NAMES("attention_out", "qkv", "mlp_gate", "mlp_up"),
     "dots": jax.checkpoint_policies.checkpoint_dots,
     "dots_no_batch": jax.checkpoint_policies.checkpoint_dots_with_no_batch_dims,
 }
+
+
+def resolve_attention(
+    config: Any, sizes: Mapping[str, tuple[int, int, int, int]], path: str, mesh: Mesh
+) -> Any:
+    """A tower's config whose `attention` is that which "auto" means on the mesh's devices.
+
+    Raises:
+        ConfigError: an unknown name, or one that cannot run there.
+    """
+    width, _, num_heads, _ = dimensions(config, sizes, path)
+    name = choose_implementation(
+        config.attention,
+        mesh.devices.flat[0].platform,
+        num_heads=num_heads // mesh.shape["tensor"],
+        head_dim=width // num_heads,
+        dtype=config.dtype,
+    )
+    return dataclasses.replace(config, attention=name)
 
 
 def dimensions(

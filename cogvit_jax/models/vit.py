@@ -38,6 +38,7 @@ class VisionSettings:
         patch_size: pixels per patch side.
         rope_theta: base of the rotary frequencies.
         qk_norm: RMS-normalise each head's queries and keys.
+        attention: "xla", "pallas" (TPU), "cudnn" (GPU), or "auto", see `attention.py`.
         pixel_mean, pixel_std: of the pixels in [0, 1], per channel.
         dtype: of activations; parameters are f32.
         remat: what the backward pass recomputes, a key of `models.scan.REMAT_POLICIES`.
@@ -52,6 +53,7 @@ class VisionSettings:
     patch_size: int = 14
     rope_theta: float = 1e4
     qk_norm: bool = True
+    attention: str = "auto"
     pixel_mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     pixel_std: tuple[float, ...] = (0.5, 0.5, 0.5)
     dtype: str = "bfloat16"
@@ -66,13 +68,20 @@ class Block(nn.Module):
     mlp_dim: int
     qk_norm: bool
     dtype: str
+    implementation: str = "xla"
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "b t d"], segments: Int[Array, "b t"], rope: Rope
     ) -> tuple[Float[Array, "b t d"], None]:
         normed = RMSNorm(dtype=self.dtype, name="norm1")(x)
-        attention = Attention(self.num_heads, self.qk_norm, dtype=self.dtype, name="attention")
+        attention = Attention(
+            self.num_heads,
+            self.qk_norm,
+            dtype=self.dtype,
+            implementation=self.implementation,
+            name="attention",
+        )
         x = keep_rows(x + attention(normed, segments, rope))
         normed = RMSNorm(dtype=self.dtype, name="norm2")(x)
         return keep_rows(x + SwiGLU(self.mlp_dim, self.dtype, name="mlp")(normed)), None
@@ -99,6 +108,7 @@ class CogViT(nn.Module):
     dtype: str = "float32"
     remat: str = "none"
     scan_unroll: int = 1
+    attention: str = "xla"
 
     @nn.compact
     def __call__(
@@ -113,14 +123,16 @@ class CogViT(nn.Module):
         x = keep_rows(x)
         rope = axial_rope(positions, self.width // self.num_heads, self.rope_theta)
         blocks = scan.stack(Block, self.depth, self.remat, self.scan_unroll, num_inputs=2)
-        x, _ = blocks(self.num_heads, self.mlp_dim, self.qk_norm, self.dtype, name="blocks")(
-            x, segments, rope
-        )
+        block = (self.num_heads, self.mlp_dim, self.qk_norm, self.dtype, self.attention)
+        x, _ = blocks(*block, name="blocks")(x, segments, rope)
         return RMSNorm(dtype=self.dtype, name="norm")(x)
 
 
 def build(config: VisionSettings) -> CogViT:
-    """The encoder that `config.vision` describes; raises ConfigError on an unknown size."""
+    """The encoder that `config.vision` describes; raises ConfigError on an unknown size.
+
+    `config.attention` is resolved (see `scan.resolve_attention`); "auto" means "xla" here.
+    """
     width, depth, num_heads, mlp_dim = dimensions(config)
     return CogViT(
         width=width,
@@ -134,6 +146,7 @@ def build(config: VisionSettings) -> CogViT:
         dtype=config.dtype,
         remat=config.remat,
         scan_unroll=config.scan_unroll,
+        attention="xla" if config.attention == "auto" else config.attention,
     )
 
 
@@ -148,7 +161,7 @@ def dimensions(config: VisionSettings) -> tuple[int, int, int, int]:
     return width, depth, num_heads, mlp_dim
 
 
-def forward_flops(config: VisionSettings, num_tokens: int, tokens_per_image: int) -> float:
+def forward_flops(config: VisionSettings, num_tokens: int, tokens_per_image: float) -> float:
     """Matrix-multiply FLOPs of the encoder for `num_tokens`, attention within each image only."""
     width, depth, _, mlp_dim = dimensions(config)
     per_token = 2 * (4 * width**2 + 3 * width * mlp_dim) + 4 * tokens_per_image * width

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cogvit_jax.data.packing import RowPlan, pack, pad, plan_rows, waste
+from cogvit_jax.data.packing import RowPlan, pack, pad, plan_rows, stretch, waste
 
 DIM = 5
 
@@ -69,6 +69,29 @@ def test_plan_example_and_efficiency():
     # No two pictures above half a row share one; the rest fits beside them: optimal here.
     assert plan.num_rows == (budgets > 512).sum()
     assert budgets.sum() / 1024 <= plan.num_rows
+
+
+@given(batches(), st.floats(0, 1))
+def test_stretched_budgets_fill_their_rows_and_never_overflow(batch, limit):
+    _, _, budgets, row_length = batch
+    plan = plan_rows(budgets, row_length)
+    raised = stretch(budgets, plan, row_length, limit)
+    for row in range(plan.num_rows):
+        old, new = (
+            sum(b[i] for i, r in enumerate(plan.rows) if r == row) for b in (budgets, raised)
+        )
+        items = plan.rows.count(row)
+        assert old <= new <= row_length
+        assert new > min(row_length, old * (1 + limit)) - items  # rounded down, item by item
+    assert all(a <= b <= a * (1 + limit) + 1e-6 for a, b in zip(budgets, raised, strict=True))
+
+
+def test_stretch_example():
+    budgets = (784, 128)
+    plan = plan_rows(budgets, 1024)
+    assert stretch(budgets, plan, 1024, limit=0.25) == (880, 143)
+    assert stretch(budgets, plan, 1024, limit=0.0) == budgets
+    assert stretch((1024, 256), plan_rows((1024, 256), 1024), 1024, 0.5) == (1024, 384)
 
 
 @pytest.mark.parametrize("budget", [0, 257])

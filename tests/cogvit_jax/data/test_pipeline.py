@@ -7,9 +7,11 @@ import jax
 import numpy as np
 import pytest
 
+from cogvit_jax import sharding
 from cogvit_jax.data import mixture, pipeline
+from cogvit_jax.data.examples import Collate, Examples, pair_id
 from cogvit_jax.data.layout import Layout
-from cogvit_jax.data.pipeline import Collate, DataSettings, Examples, TooManyCorruptRecords
+from cogvit_jax.data.pipeline import DataSettings, TooManyCorruptRecords
 from cogvit_jax.data.records import CorruptRecord, Record, Source
 from cogvit_jax.data.text import load_tokenizer
 from cogvit_jax.settings import ConfigError
@@ -61,9 +63,10 @@ def batches(make_mesh):
     """Opens batches and closes them after the test."""
     opened = []
 
-    def make(state=None, mesh=None, seed=1, **fields):
+    def make(state=None, mesh=None, seed=1, positives="concept", microbatches=1, **fields):
         config = dataclasses.replace(SETTINGS, **fields)
-        found = pipeline.TrainBatches(config, mesh or make_mesh(2), PATCH, seed, state)
+        mesh = mesh or make_mesh(2)
+        found = pipeline.TrainBatches(config, mesh, PATCH, seed, state, positives, microbatches)
         opened.append(found)
         return found
 
@@ -102,13 +105,13 @@ def test_what_was_read_ahead_is_not_part_of_the_place(batches):
 
 def test_another_seed_gives_other_batches(batches):
     (a, _), (b, _) = take(batches(seed=1), 1)[0], take(batches(seed=2), 1)[0]
-    assert not np.array_equal(a["tokens"], b["tokens"])
+    assert not np.array_equal(a["text"]["tokens"], b["text"]["tokens"])
 
 
 def test_crops_and_captions_are_drawn_anew_in_every_pass(batches, sources):
     sources["one"] = Pictures("one", 1)
     found = take(batches(train="one", global_batch=16), 1)[0][0]
-    assert len(np.unique(found["tokens"], axis=0)) == 2  # both captions
+    assert len(np.unique(found["text"]["tokens"], axis=0)) == 2  # both captions
 
 
 @pytest.mark.parametrize("layout", ["padded", "packed"])
@@ -144,16 +147,16 @@ def test_every_pass_shows_each_record_once_in_a_new_order(batches, sources):
     assert found[:32] != found[32:]
 
 
-def make_examples(layout, host, hosts=2, groups=4):
+def make_examples(layout, host, hosts=2, groups=8):
     """One host's view of a mesh of `groups` batch shards."""
-    config = dataclasses.replace(SETTINGS, layout=layout)
-    size = config.global_batch // groups
-    share = groups // hosts
-    place = Layout(layout == "packed", config.lengths, 9, 1, share, size, host * share * size)
+    fields = {"text_layout": layout, "text_budget": 4.0, "text_row_length": 8}
+    config = dataclasses.replace(SETTINGS, layout=layout, global_batch=32, **fields)
+    place = Layout.make(config, groups, 1, 1, hosts, host)
     opened, weights = mixture.open_mixture(config.train, "config.data.train")
     records = mixture.shuffled_mixture(opened, weights, 1)
     tokenizer = load_tokenizer("")
-    return Examples(records, opened, tokenizer, place, config, PATCH, 1, 0), Collate(place)
+    examples = Examples(records, opened, tokenizer, place, config, PATCH, 1, 0)
+    return examples, Collate(place, tokenizer.pad_id)
 
 
 @pytest.mark.parametrize("layout", ["padded", "packed"])
@@ -164,7 +167,7 @@ def test_hosts_share_the_batch_of_a_single_one(layout):
 
     whole, collate_whole = make_examples(layout, 0, hosts=1)
     parts = [make_examples(layout, host) for host in (0, 1)]
-    assert [p.layout.host_batch for p, _ in parts] == [8, 8]
+    assert [p.layout.host_batch for p, _ in parts] == [16, 16]
     for number in (0, 1, 5):
         expected = batch(whole, number)
         found = [batch(examples, number) for examples, _ in parts]
@@ -184,7 +187,7 @@ def test_corrupt_records_are_replaced_counted_and_named(batches, sources, caplog
     assert len(ids) == 128
     assert not {f"a/{i}" for i in broken} & set(ids)
     # Met several times over, but counted and logged once each.
-    assert found.stats() == {"data/corrupt_records": 8.0}
+    assert found.stats()["data/corrupt_records"] == 8
     assert len(found.get_state()["corrupt"]) == 8
     assert caplog.text.count("record skipped") == 8
     for i in broken:
@@ -231,7 +234,7 @@ def test_records_without_a_caption_are_passed_over(batches, sources):
     assert found.stats()["data/corrupt_records"] >= 2
     # An empty caption beside a good one is never drawn: every row has a word before eos.
     eos = load_tokenizer("").eos_id
-    assert (np.concatenate([arrays["tokens"], more["tokens"]])[:, 0] != eos).all()
+    assert (np.concatenate([arrays["text"]["tokens"], more["text"]["tokens"]])[:, 0] != eos).all()
 
 
 @pytest.mark.parametrize(
@@ -260,7 +263,11 @@ def test_padded_length_varies_over_batches_at_constant_batch_size(batches):
     found = [arrays for arrays, _ in take(batches(), 12)]
     lengths = [a["image"]["segments"].shape[1] for a in found]
     assert set(lengths) == {4, 9}
-    assert {len(a["tokens"]) for a in found} == {len(a["image"]["segments"]) for a in found} == {16}
+    assert (
+        {len(a["text"]["tokens"]) for a in found}
+        == {len(a["image"]["segments"]) for a in found}
+        == {16}
+    )
     for arrays, length in zip(found, lengths, strict=True):
         assert (arrays["image"]["segments"].sum(1) <= length).all()
         assert (arrays["image"]["segments"][:, 0] == 1).all()
@@ -271,15 +278,14 @@ def test_packed_shapes_are_constant_and_hold_every_image(batches):
     assert len({str(jax.tree.map(np.shape, arrays)) for arrays in found}) == 1
     for arrays in found:
         image = arrays["image"]
-        rows, length = image["segments"].shape
+        groups, _, length = image["segments"].shape
         assert length == 13
-        assert rows % 2 == 0  # as many for each of the two devices
-        assert image["slots"].shape == (2, 8)
+        assert groups == 2  # one for each of the two devices
+        assert image["slots"].shape == arrays["image_ids"].shape == (2, 8)
         assert image["slot_mask"].sum() == 16
         # Each image's place holds tokens, at most its budget's.
-        slots = image["slot_mask"].shape[1]
-        groups = image["segments"].reshape(2, -1, length)
-        for group, places in zip(groups, image["slots"], strict=True):
+        slots = image["slot_mask"].shape[-1]
+        for group, places in zip(image["segments"], image["slots"], strict=True):
             assert len(set(places.tolist())) == 8
             sizes = [(group[p // slots] == p % slots + 1).sum() for p in places]
             assert all(1 <= n <= b for n, b in zip(sizes, (4, 9) * 4, strict=True))
@@ -294,8 +300,120 @@ def test_packed_shapes_are_constant_and_hold_every_image(batches):
         ),
         ({"layout": "paked"}, r"config\.data\.layout = 'paked'.*Did you mean 'packed'"),
         ({"layout": "packed", "row_length": 5}, r"config\.data\.row_length = 5 is less.* 9 "),
+        ({"layout": "packed", "stretch": -0.1}, r"config\.data\.stretch = -0\.1 must be 0 or more"),
+        ({"microbatches": 3}, r"2 batch shards times config\.train\.microbatches = 3"),
+        ({"positives": "pairs"}, r"config\.loss\.positives = 'pairs'.*Did you mean 'pair'"),
+        ({"text_layout": "pad"}, r"config\.data\.text_layout = 'pad'.*Did you mean 'padded'"),
+        ({"text_length": 0}, r"config\.data\.text_length = 0 has no room for eos"),
+        (
+            {"text_layout": "packed", "text_row_length": 7},
+            r"config\.data\.text_row_length = 7 is less.*text_length = 8",
+        ),
+        (
+            {"text_layout": "packed", "text_budget": 9.0},
+            r"config\.data\.text_budget = 9\.0 must lie between 1 and .*text_length = 8",
+        ),
     ],
 )
 def test_bad_layouts_name_the_field(batches, fields, message):
     with pytest.raises(ConfigError, match=message):
         batches(**fields)
+
+
+def reference_embeddings(batch, values):
+    """By image and by caption: `values` of the tokens' owners, found through slots alone."""
+    return values[batch["image_ids"].reshape(-1)], values[batch["text_ids"]]
+
+
+@pytest.mark.parametrize("text_layout", ["padded", "packed"])
+@pytest.mark.parametrize("layout", ["padded", "packed"])
+def test_ids_stay_with_their_images_and_captions(batches, sources, layout, text_layout):
+    """Pictures of one colour and captions of one number each tell their own record."""
+    sources["a"] = Pictures("a", 32)
+    fields = {"layout": layout, "text_layout": text_layout, "text_row_length": 20}
+    found = batches(train="a", microbatches=4, positives="pair", **fields)
+    tokenizer = load_tokenizer("")
+    arrays, ids = take(found, 1)[0]
+    records = [int(i.split("/")[1]) for i in ids]
+    assert sorted(arrays["image_ids"].reshape(-1).tolist()) == list(range(16))
+    parts = jax.device_get(sharding.split_microbatches((arrays["image"], arrays["image_ids"]), 4))
+    seen = []
+    for number in range(4):
+        image, image_ids = jax.tree.map(lambda x, n=number: x[n], parts)
+        for owner, patch in zip(image_ids.reshape(-1), first_patches(image), strict=True):
+            assert patch == records[owner]
+            seen.append(owner)
+    assert sorted(seen) == list(range(16))
+    for owner, tokens in zip(arrays["text_ids"], captions(arrays["text"]), strict=True):
+        assert str(records[owner]) in tokenizer.decode(tokens).replace(" ", "")
+
+
+def first_patches(image):
+    """The first pixel of each image, in order of the ids."""
+    if "slots" not in image:
+        return image["patches"][:, 0, 0]
+    slots = image["slot_mask"].shape[-1]
+    found = []
+    for group, places in enumerate(image["slots"]):
+        for row, segment in (divmod(p, slots) for p in places.tolist()):
+            mine = image["segments"][group, row] == segment + 1
+            found.append(image["patches"][group, row][mine][0, 0])
+    return found
+
+
+def captions(text):
+    """Token ids of each caption, in order of the ids."""
+    if "slots" not in text:
+        return [t[s > 0] for t, s in zip(text["tokens"], text["segments"], strict=True)]
+    found = []
+    for group, places in enumerate(text["slots"]):
+        for row, column in (divmod(p, text["tokens"].shape[-1]) for p in places.tolist()):
+            segments = text["segments"][group, row]
+            found.append(text["tokens"][group, row][segments == segments[column]])
+    return found
+
+
+def test_packed_captions_are_the_padded_ones_where_nothing_is_cut(batches):
+    padded, packed = (
+        take(batches(positives="pair", text_layout=layout), 1)[0][0]
+        for layout in ("padded", "packed")
+    )
+    assert packed["text"]["tokens"].shape == (2, 2, 32)
+    found = dict(zip(packed["text_ids"].tolist(), captions(packed["text"]), strict=True))
+    for number, tokens in enumerate(captions(padded["text"])):
+        np.testing.assert_array_equal(found[number], tokens)
+    jax.tree.map(np.testing.assert_array_equal, packed["image"], padded["image"])
+
+
+def test_what_is_cut_and_wasted_is_told(batches):
+    told = {}
+    for budget in (8.0, 3.0):
+        found = batches(text_layout="packed", text_row_length=24, text_budget=budget)
+        arrays, _ = take(found, 1)[0]
+        told[budget] = found.stats()
+        kept = np.mean(arrays["text"]["segments"] > 0)
+        assert found.stats()["data/text_waste"] == pytest.approx(1 - kept)
+    assert told[3.0]["data/text_cut"] > told[8.0]["data/text_cut"] > 0  # text_length = 8 cuts too
+    assert told[3.0]["data/text_waste"] < 0.1
+
+
+def test_pairs_share_ids_by_concept_or_by_place(batches):
+    by_concept, _ = take(batches(train="embedded:digits/train"), 1)[0]
+    by_place, _ = take(batches(train="embedded:digits/train", positives="pair"), 1)[0]
+    assert set(by_concept["image_ids"].tolist()) <= {pair_id(f"digit {i}") for i in range(10)}
+    np.testing.assert_array_equal(by_concept["image_ids"], by_concept["text_ids"])
+    np.testing.assert_array_equal(by_place["image_ids"], np.arange(16))
+
+
+@pytest.mark.parametrize("stretch", [0.0, 0.25])
+def test_mixed_budgets_waste_little(batches, stretch):
+    found = batches(
+        train="embedded:photos/train",
+        layout="packed",
+        global_batch=24,
+        lengths=(784, 128) if stretch else (576, 192, 256),
+        row_length=1024,
+        stretch=stretch,
+    )
+    take(found, 1)
+    assert found.stats()["data/image_waste"] < 0.06

@@ -1,0 +1,64 @@
+"""The shapes of every batch that a run can meet, from its config alone."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from cogvit_jax import sharding
+from cogvit_jax.data.layout import DataSettings, Layout, TextLayout
+
+Shapes = dict[str, Any]
+
+
+def batch_shapes(
+    config: DataSettings, mesh: Mesh, patch_size: int, microbatches: int = 1
+) -> tuple[Shapes, ...]:
+    """Global batches of `TrainBatches` as `jax.ShapeDtypeStruct`s with their shardings.
+
+    Opens no data and needs no devices: the mesh may be that of an ahead-of-time topology.
+
+    Returns:
+        Padded images: one batch per budget, the longest first. Packed: one.
+
+    Raises:
+        ConfigError: as for `TrainBatches`.
+    """
+    layout = Layout.make(config, sharding.num_batch_shards(mesh), 0, microbatches)
+    place = sharding.batch_sharding(mesh)
+    n, groups = layout.host_batch, layout.groups
+
+    def array(*shape: int, dtype: Any = np.int32) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=place)
+
+    def image(*rows: int) -> Shapes:
+        return {
+            "patches": array(*rows, 3 * patch_size**2, dtype=np.uint8),
+            "positions": array(*rows, 2),
+            "segments": array(*rows),
+        }
+
+    if layout.packed:
+        rows, slots = layout.plan.num_rows, layout.plan.max_slots
+        images = [
+            image(groups, rows, layout.row_length)
+            | {
+                "slots": array(groups, layout.group_size),
+                "slot_mask": array(groups, rows, slots, dtype=np.bool_),
+            }
+        ]
+        image_ids = array(groups, layout.group_size)
+    else:
+        images = [image(n, length) for length in sorted(set(layout.lengths), reverse=True)]
+        image_ids = array(n)
+    rest = {"text": _text(layout.text, n, array), "image_ids": image_ids, "text_ids": array(n)}
+    return tuple({"image": x} | rest for x in images)
+
+
+def _text(layout: TextLayout, num_texts: int, array: Any) -> Shapes:
+    if not layout.packed:
+        return {name: array(num_texts, layout.length) for name in ("tokens", "segments")}
+    rows = (layout.groups, layout.num_rows, layout.row_length)
+    arrays = {name: array(*rows) for name in ("tokens", "segments", "positions")}
+    return arrays | {"slots": array(layout.groups, num_texts // layout.groups)}
