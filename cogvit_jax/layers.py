@@ -1,7 +1,11 @@
-"""Norms and MLPs shared by all towers."""
+"""Norms and MLPs shared by all towers.
+
+The names given to activations are those that `models.scan.REMAT_POLICIES` can save.
+"""
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 from cogvit_jax.sharding import keep_rows
@@ -41,8 +45,8 @@ class SwiGLU(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
-        gate = dense(self.mlp_dim, "gate", self.dtype)(x)
-        up = dense(self.mlp_dim, "up", self.dtype)(x)
+        gate = checkpoint_name(dense(self.mlp_dim, "gate", self.dtype)(x), "mlp_gate")
+        up = checkpoint_name(dense(self.mlp_dim, "up", self.dtype)(x), "mlp_up")
         return dense(x.shape[-1], "down", self.dtype)(keep_rows(nn.silu(gate) * up))
 
 
@@ -54,7 +58,8 @@ class GeluMLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
-        hidden = nn.gelu(dense(self.mlp_dim, "up", self.dtype)(x), approximate=True)
+        up = checkpoint_name(dense(self.mlp_dim, "up", self.dtype)(x), "mlp_up")
+        hidden = nn.gelu(up, approximate=True)
         return dense(x.shape[-1], "down", self.dtype)(keep_rows(hidden))
 
 
