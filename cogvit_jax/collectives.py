@@ -33,6 +33,8 @@ class Collective:
         window_cycles: cycles of that work.
         matmul_window_cycles: those of them in instructions with matrix products.
         op_name: the JAX operation.
+        one_ring: the compiler lays it out as one ring through all devices, which uses two links of
+            each however many torus axes there are.
         count: executions per step.
     """
 
@@ -43,6 +45,7 @@ class Collective:
     window_cycles: float
     matmul_window_cycles: float
     op_name: str
+    one_ring: bool = False
     count: float = 1
 
     @property
@@ -89,7 +92,7 @@ def _group_seconds(
     collective: Collective, members: Sequence, torus: Sequence[tuple[int, bool]], chip: Chip
 ) -> float:
     coords = np.array([d.coords for d in members])
-    links, hops = 0, 0.0
+    links, hops, crossed = 0, 0.0, 0.0
     for dim, (size, wraps) in enumerate(torus):
         extent = int(np.ptp(coords[:, dim])) + 1
         if extent < 2:
@@ -97,13 +100,14 @@ def _group_seconds(
         ring = wraps and extent > size - max(size // len(set(coords[:, dim])), 1)
         links += 2 if ring else 1
         hops += extent / 2 if ring else extent
+        crossed += extent / 4  # links that a message to a random member crosses, both ways at once
     if not links:  # the cores of one chip
         return 0.0
+    if collective.one_ring:
+        links, hops = min(links, 2), len(members) / 2
     latency = HOP_SECONDS * hops
     if collective.kind == "all-to-all":
-        # On average a message crosses half as many links as the farthest one.
-        crossed = collective.operand_bytes * hops / 2
-        return crossed / (links * chip.ici_bandwidth) + latency
+        return collective.operand_bytes * crossed / (links * chip.ici_bandwidth) + latency
     passes = 2 if collective.kind == "all-reduce" else 1
     return collective.wire_bytes / (links * chip.ici_bandwidth) + passes * latency
 

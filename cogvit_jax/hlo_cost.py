@@ -228,7 +228,8 @@ def _make(
 ) -> Collective:
     size = sum(by_name[o].size for o in instruction.operands if o in by_name)
     groups = replica_groups(instruction)
-    return Collective(kind, size, groups, asynchronous, 0.0, 0.0, op_name(instruction))
+    name, one_ring = op_name(instruction), '"emitter":"1D' in instruction.rest
+    return Collective(kind, size, groups, asynchronous, 0.0, 0.0, name, one_ring)
 
 
 def _ends(instruction: Instruction, by_name: dict[str, Instruction]) -> str:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,29 @@ def curves(metrics_file: Path, target: Path) -> None:
     temporary = target.with_suffix(".tmp.png")
     figure.savefig(temporary, dpi=110)
     temporary.replace(target)
+
+
+def stacked_bars(
+    target: Path, title: str, panels: Sequence[tuple[str, Mapping[str, float], float | None]]
+) -> None:
+    """One stacked bar per panel (title, name -> height, limit or None), as a PNG."""
+    panels = [panel for panel in panels if panel[1]]
+    figure = Figure(figsize=(3.6 * len(panels), 4.2), layout="constrained")
+    figure.suptitle(title, fontsize=10)
+    for ax, (name, parts, limit) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
+    ):
+        bottom = 0.0
+        for label, height in parts.items():
+            ax.bar(0, height, 0.8, bottom, label=f"{label}: {height:.3g}")
+            bottom += height
+        if limit is not None:
+            ax.axhline(limit, color="black", linestyle="--", label=f"limit: {limit:.3g}")
+        ax.set_title(name, fontsize=9)
+        ax.set_xlim(-0.6, 2.2)
+        ax.set_xticks([])
+        ax.legend(fontsize=6, loc="upper right")
+    figure.savefig(target, dpi=120)
 
 
 def caption_grid(

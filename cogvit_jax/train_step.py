@@ -1,6 +1,6 @@
 """One training step: summed losses, gradients, the update, and what is measured of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -53,6 +53,7 @@ def make_step(
     groups: Any,
     shardings: TrainState,
     microbatches: int = 1,
+    compiler_options: Mapping[str, str] | None = None,
 ) -> StepFn:
     """The jitted training step; it donates its state.
 
@@ -62,6 +63,7 @@ def make_step(
         groups: tree of group names, for per-group statistics.
         shardings: where the state lives, from `state_shardings`.
         microbatches: the batch is split into this many, one after the other.
+        compiler_options: of XLA, for this step only.
 
     Returns:
         (state, frozen, batch) -> (state, metrics). A step whose loss or gradient is not finite
@@ -99,7 +101,12 @@ def make_step(
         return TrainState(state.step + 1, params, opt_state, state.key, skipped), metrics
 
     replicated = NamedSharding(program.mesh, PartitionSpec())
-    return jax.jit(step, donate_argnums=0, out_shardings=(shardings, replicated))
+    return jax.jit(
+        step,
+        donate_argnums=0,
+        out_shardings=(shardings, replicated),
+        compiler_options=dict(compiler_options or {}),
+    )
 
 
 def gradients(
@@ -117,16 +124,20 @@ def gradients(
     loss needs of the others only what is shared. No example is computed twice.
     """
 
-    def share(params: Params) -> tuple[Any, BatchArrays]:
+    def share(params: Params) -> tuple[Any, Any]:
         if program.shared is None:
-            return None, batch
-        return program.shared(params, frozen, batch, key)
+            return None, (None, batch)
+        shared, rest = program.shared(params, frozen, batch, key)
+        floats, others = tree.split_floats(shared)
+        return floats, (others, rest)
+
+    shared, pull_back, (constants, rest) = jax.vjp(share, params, has_aux=True)
 
     def total(params: Params, shared: Any, part: BatchArrays, key: jax.Array) -> Any:
-        loss = program.loss(params, frozen, {**part, "shared": shared}, key)
+        whole = tree.merge(shared, constants)
+        loss = program.loss(params, frozen, {**part, "shared": whole}, key)
         return loss.total, loss
 
-    shared, pull_back, rest = jax.vjp(share, params, has_aux=True)
     grad_fn = jax.grad(total, argnums=(0, 1), has_aux=True)
     if microbatches == 1:
         (grads, d_shared), loss = grad_fn(params, shared, rest, key)

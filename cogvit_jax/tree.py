@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from cogvit_jax.settings import ConfigError
 
@@ -24,6 +25,26 @@ def named_leaves(tree: Any) -> list[tuple[str, Any]]:
 def map_named(fn: Callable[[str, Any], Any], tree: Any) -> Any:
     """`fn(path, leaf)` for every leaf."""
     return jax.tree_util.tree_map_with_path(lambda p, x: fn(path_name(p), x), tree)
+
+
+def split_floats(tree: Any) -> tuple[Any, Any]:
+    """Two trees of the same shape: floating-point leaves, and the others; None elsewhere."""
+
+    def pick(wanted: bool) -> Any:
+        return jax.tree.map(
+            lambda x: x if jnp.issubdtype(x.dtype, jnp.inexact) is wanted else None, tree
+        )
+
+    return pick(True), pick(False)
+
+
+def merge(first: Any, second: Any) -> Any:
+    """The tree whose leaves are those of `first`, and of `second` where it has None."""
+    return jax.tree.map(lambda a, b: b if a is None else a, first, second, is_leaf=_is_none)
+
+
+def _is_none(x: Any) -> bool:
+    return x is None
 
 
 def match(rules: Rules, name: str, field: str) -> Any:

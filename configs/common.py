@@ -17,6 +17,10 @@ REPLICATED = ((".*", ()),)  # plain data parallelism
 FSDP = (
     (r"/qkv/kernel$", ("fsdp", None, None, None)),  # d 3 h k
     (r"/(query|key|value)/kernel$", ("fsdp", None, None)),  # d h k
+    (
+        r"mlp/(gate|up)/kernel$",
+        ("fsdp", None),
+    ),  # like "down": Muon exchanges equal matrices together
     (r"(kernel|embedding)$", ("fsdp",)),
     (".*", ()),
 )

@@ -59,6 +59,7 @@ def full() -> ConfigDict:
     config.vision.patch_size = 14
     config.vision.rope_theta = 1e4
     config.vision.qk_norm = True  # report §2.1
+    config.vision.attention = "auto"
     config.vision.pixel_mean = (0.5, 0.5, 0.5)  # SigLIP2
     config.vision.pixel_std = (0.5, 0.5, 0.5)
     config.vision.dtype = "bfloat16"
@@ -71,13 +72,16 @@ def full() -> ConfigDict:
     config.text.depth = 0
     config.text.num_heads = 0
     config.text.mlp_dim = 0
+    config.text.vocab_size = 256_000  # Gemma's, as SigLIP2; rows beyond the tokenizer's idle
+    config.text.attend_padding = False  # packed captions see themselves only
     config.text.qk_norm = True
+    config.text.attention = "auto"
     config.text.dtype = "bfloat16"
     config.text.remat = "full"
     config.text.scan_unroll = 1
 
     config.loss = ConfigDict()
-    config.loss.method = "bidirectional"  # report §2.1
+    config.loss.method = "auto"  # report §2.1: bidirectional; which form depends on the chip
     config.loss.chunk_size = 0  # 256 images per chip at 64K on 256 chips: one tile
     config.loss.init_scale = 10.0  # SigLIP, arXiv:2303.15343
     config.loss.init_bias = -10.0
@@ -96,8 +100,10 @@ def full() -> ConfigDict:
     config.optim.decay_rules = DECAY_MATRICES
     config.optim.clip_norm = 1.0  # SigLIP, big_vision's siglip_lit_coco.py
     config.optim.muon_momentum = 0.95  # Moonlight, arXiv:2502.16982
+    config.optim.muon_bias_correction = True
     config.optim.muon_steps = 5
     config.optim.muon_coefficients = "quintic"
+    config.optim.muon_dtype = "bfloat16"  # as Keller Jordan's; "float32" in the tiny run
     config.optim.muon_rms = 0.2  # Moonlight
     config.optim.adam_b1 = 0.9
     config.optim.adam_b2 = 0.95  # SigLIP, arXiv:2303.15343
@@ -108,10 +114,24 @@ def full() -> ConfigDict:
     config.data.heldout = ""
     config.data.tokenizer = ""  # SigLIP2's is Gemma's 256k SentencePiece model
     config.data.text_length = 64  # SigLIP2
+    # 256 captions per chip in 23 rows of 512, planned for rewritten captions of 46 tokens in the
+    # mean: 1.0% of the tokens are padding, 0.7% of the captions' are cut; padded, 28% are padding.
+    # Alt-text has a mean of about 17: set 17.0 and rows of 256. For the mean of your own captions:
+    # benchmarks/packing.py --source=SPEC --tokenizer=FILE; data/text_cut in the log tells whether
+    # it was set too low.
+    config.data.text_layout = "packed"
+    config.data.text_row_length = 512
+    config.data.text_budget = 46.0
     config.data.global_batch = 65_536  # report §2.1
-    config.data.lengths = (128, 256, 576, 784, 1024)  # NaFlex budgets, open_clip and timm
-    config.data.layout = "padded"
-    config.data.row_length = 0
+    # SigLIP2's range of NaFlex budgets. In equal shares their mean would be 554 tokens; these 16
+    # have 256, the cost of 224-pixel squares, and 65,536 per chip at 256 images per chip. They
+    # fill four rows of 1024 exactly, and so does each of up to 16 microbatches. Long ones are
+    # rare, so that 1024 tokens take no more of the compute than 128 or 256 do. Waste 2.8%, all of
+    # it from whole patches (benchmarks/packing.py); padded to 1024 it would be 76%.
+    config.data.lengths = (1024, 576, 192) + 5 * (256,) + 8 * (128,)
+    config.data.layout = "packed"
+    config.data.row_length = 1024
+    config.data.stretch = 0.0
     config.data.eval_length = 256
     config.data.crop_scale = (1.0, 1.0)
     config.data.flip = False
@@ -128,6 +148,7 @@ def full() -> ConfigDict:
     config.train.keep_last = 2
     config.train.keep_every = 10_000
     config.train.microbatches = 1
+    config.train.tpu_compiler_options = (("xla_tpu_scoped_vmem_limit_kib", "65536"),)
     config.train.nonfinite = "skip"
     config.train.max_skips = 20
     config.train.profile_start = 0
@@ -154,14 +175,22 @@ def tiny(config: ConfigDict) -> None:
         tower.remat = "none"
         tower.scan_unroll = 4
     config.loss.init_bias = -5.0  # about -log of the batch size
+    config.optim.muon_dtype = "float32"
     for name in ("vision", "text", "projection"):
         config.optim.groups[name].lr = 4e-3  # short run, small model
         config.optim.groups[name].warmup_steps = 30
     config.data.train = "embedded:digits/train@0.75,embedded:photos/train@0.25"
     config.data.heldout = "embedded:digits/heldout,embedded:photos/heldout"
+    config.text.vocab_size = 0
+    config.text.attend_padding = True
     config.data.text_length = 32
+    config.data.text_layout = "padded"
+    config.data.text_row_length = 0
+    config.data.text_budget = 0.0
     config.data.global_batch = 128
     config.data.lengths = (16, 25)
+    config.data.layout = "padded"
+    config.data.row_length = 0
     config.data.eval_length = 16
     config.data.crop_scale = (0.6, 1.0)
     config.data.num_workers = 0

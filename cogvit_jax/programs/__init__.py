@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from jax.sharding import Mesh
+
 from cogvit_jax import settings
 from cogvit_jax.checkpoint import CheckpointError
 from cogvit_jax.data.pipeline import TooManyCorruptRecords
@@ -22,6 +24,11 @@ EXPECTED_ERRORS = (
 )
 
 
-def build(config: Any) -> Program:
-    """The program that `config.program` names; raises ConfigError for an unknown one."""
-    return settings.choose(PROGRAMS, config.program, "config.program")(config)
+def build(config: Any, mesh: Mesh | None = None) -> Program:
+    """The program that `config.program` names; raises ConfigError for an unknown one.
+
+    Args:
+        config: a whole config.
+        mesh: devices; None = those of this machine, as `config.mesh` says.
+    """
+    return settings.choose(PROGRAMS, config.program, "config.program")(config, mesh)

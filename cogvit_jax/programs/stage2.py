@@ -4,48 +4,34 @@ NaFlex images, SigLIP's sigmoid loss over the global batch, Muon with a schedule
 """
 
 import dataclasses
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 
 from cogvit_jax import settings, sharding
 from cogvit_jax.data.assets import FONT_PATH
 from cogvit_jax.data.mixture import open_mixture
 from cogvit_jax.data.pipeline import DataSettings, TrainBatches
+from cogvit_jax.data.shapes import batch_shapes
 from cogvit_jax.data.text import load_tokenizer
 from cogvit_jax.evals.attention import make_diagnose, max_logits
 from cogvit_jax.evals.embed import Embedder
 from cogvit_jax.evals.gallery import gallery
 from cogvit_jax.evals.retrieval import retrieval
 from cogvit_jax.evals.zero_shot import zero_shot
-from cogvit_jax.losses.siglip import METHODS, sigmoid_loss
 from cogvit_jax.models import text, vit
+from cogvit_jax.models.scan import resolve_attention
 from cogvit_jax.models.two_towers import TwoTowers
-from cogvit_jax.program import Evaluator, Loss, Program
-
-
-@dataclasses.dataclass(frozen=True)
-class LossSettings:
-    """`config.loss`.
-
-    Attributes:
-        method: how the N × N logits are spread over devices, see `losses.siglip`; "all_pairs" is
-            the whole matrix at once, placed by the compiler.
-        chunk_size: images per tile of logits; 0 = all of a device's.
-        init_scale, init_bias: at step 0.
-        positives: "concept": records that share a concept or caption are positives of each other;
-            "pair": only an image and its own caption.
-    """
-
-    method: str = "bidirectional"
-    chunk_size: int = 0
-    init_scale: float = 10.0
-    init_bias: float = -10.0
-    positives: str = "concept"
+from cogvit_jax.program import Evaluator, Program
+from cogvit_jax.programs.pair_loss import (
+    LossSettings,
+    make_pair_loss,
+    make_share_texts,
+    resolve_method,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,27 +70,42 @@ def build(config: Any, mesh: Mesh | None = None) -> Program:
     data = settings.read(DataSettings, config.data, "config.data")
     loss = settings.read(LossSettings, config.loss, "config.loss")
     vision = settings.read(vit.VisionSettings, config.vision, "config.vision")
-    model = make_model(config)
+    model = make_model(config, mesh)
+    method = resolve_method(loss, mesh, data.global_batch, config.embed_dim)
     return Program(
         init=lambda key: model.init(key, *dummy_inputs(vision, data))["params"],
-        loss=partial(pair_loss, model, make_sigmoid_loss(loss, mesh)),
-        batches=lambda state: TrainBatches(data, mesh, vision.patch_size, config.seed, state),
+        loss=make_pair_loss(model, method, loss.chunk_size, mesh),
+        shared=make_share_texts(model, method, mesh),
+        batches=lambda state: TrainBatches(
+            data,
+            mesh,
+            vision.patch_size,
+            config.seed,
+            state,
+            loss.positives,
+            config.train.microbatches,
+        ),
         mesh=mesh,
         evaluators=make_evaluators(config, model, make_embedder(config, mesh)),
         step_flops=partial(step_flops, config),
-        num_examples=lambda batch: batch["tokens"].shape[0],
-        max_microbatches=1,
+        num_examples=lambda batch: batch["text_ids"].size,
+        batch_shapes=partial(
+            batch_shapes, data, mesh, vision.patch_size, config.train.microbatches
+        ),
     )
 
 
-def make_model(config: Any) -> TwoTowers:
-    """The two towers of a config."""
+def make_model(config: Any, mesh: Mesh) -> TwoTowers:
+    """The two towers of a config, with the attention that suits the mesh's devices."""
     loss = settings.read(LossSettings, config.loss, "config.loss")
+    vision = settings.read(vit.VisionSettings, config.vision, "config.vision")
+    texts = settings.read(text.TextSettings, config.text, "config.text")
     return TwoTowers(
-        vision_settings=settings.read(vit.VisionSettings, config.vision, "config.vision"),
-        text_settings=settings.read(text.TextSettings, config.text, "config.text"),
-        vocab_size=load_tokenizer(config.data.tokenizer).vocab_size,
+        vision_settings=resolve_attention(vision, vit.SIZES, "config.vision", mesh),
+        text_settings=resolve_attention(texts, text.SIZES, "config.text", mesh),
+        vocab_size=text.table_size(texts, load_tokenizer(config.data.tokenizer).vocab_size),
         embed_dim=config.embed_dim,
+        text_length=config.data.text_length,
         init_scale=loss.init_scale,
         init_bias=loss.init_bias,
     )
@@ -113,7 +114,7 @@ def make_model(config: Any) -> TwoTowers:
 def make_embedder(config: Any, mesh: Mesh) -> Embedder:
     """Embeds pictures and texts with the towers of a config."""
     data = settings.read(DataSettings, config.data, "config.data")
-    model = make_model(config)
+    model = make_model(config, mesh)
 
     def embed_images(params: Any, image: Any) -> Any:
         return model.apply({"params": params}, image, method=TwoTowers.embed_images)
@@ -130,71 +131,7 @@ def make_embedder(config: Any, mesh: Mesh) -> Embedder:
         patch_size=config.vision.patch_size,
         length=data.eval_length or max(data.lengths),
         batch_size=settings.read(EvalSettings, config.evals, "config.evals").batch_size,
-    )
-
-
-def pair_loss(
-    model: TwoTowers,
-    sigmoid: Callable[..., Any],
-    params: Any,
-    frozen: Any,
-    batch: dict[str, Any],
-    key: jax.Array,
-) -> Loss:
-    """Embeds a batch and compares every image with every text."""
-    embedded: Any = model.apply({"params": params}, batch["image"], batch["tokens"])
-    images, texts, log_scale, bias = embedded
-    total, weight, sums = sigmoid(images, texts, log_scale, bias, batch["pair_ids"])
-    one = jnp.ones(())
-    metrics = {
-        "logit/positive": (sums["positive_logit_sum"], sums["num_positives"]),
-        "logit/negative": (sums["negative_logit_sum"], sums["num_negatives"]),
-        "logit/scale": (jnp.exp(log_scale), one),
-        "logit/bias": (bias, one),
-    }
-    return Loss(total, weight, metrics)
-
-
-def make_sigmoid_loss(config: LossSettings, mesh: Mesh) -> Callable[..., Any]:
-    """(images, texts, log_scale, bias, pair_ids) -> (total, weight, metrics), over all devices."""
-    settings.choose(dict.fromkeys(METHODS), config.method, "config.loss.method")
-    keep_ids = settings.choose(
-        {"concept": True, "pair": False}, config.positives, "config.loss.positives"
-    )
-    if config.method == "all_pairs" and config.chunk_size:
-        raise settings.ConfigError(
-            f"config.loss.chunk_size = {config.chunk_size} has no effect with method 'all_pairs': "
-            "set it to 0, or choose another config.loss.method."
-        )
-    if config.method == "all_pairs":
-
-        def whole(images: Any, texts: Any, log_scale: Any, bias: Any, ids: Any) -> Any:
-            ids = ids if keep_ids else None
-            return sigmoid_loss(images, texts, log_scale, bias, pair_ids=ids, method="all_pairs")
-
-        return whole
-
-    axes = sharding.BATCH_AXES
-
-    def share(images: Any, texts: Any, log_scale: Any, bias: Any, ids: Any) -> Any:
-        sums = sigmoid_loss(
-            images,
-            texts,
-            log_scale,
-            bias,
-            pair_ids=ids if keep_ids else None,
-            axis_name=axes,
-            method=config.method,
-            chunk_size=config.chunk_size or None,
-        )
-        return jax.tree.map(lambda x: jax.lax.psum(x, axes), sums)
-
-    rows, replicated = PartitionSpec(axes), PartitionSpec()
-    return jax.shard_map(
-        share,
-        mesh=mesh,
-        in_specs=(rows, rows, replicated, replicated, rows),
-        out_specs=replicated,
+        mask_padding=not model.text_settings.attend_padding,
     )
 
 
@@ -221,7 +158,9 @@ def make_evaluators(config: Any, model: TwoTowers, embedder: Embedder) -> dict[s
     return evaluators
 
 
-def dummy_inputs(vision: vit.VisionSettings, data: DataSettings) -> tuple[dict[str, Any], Any]:
+def dummy_inputs(
+    vision: vit.VisionSettings, data: DataSettings
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """The smallest batch that shows the model all its shapes."""
     patch_dim = 3 * vision.patch_size**2
     image = {
@@ -229,16 +168,21 @@ def dummy_inputs(vision: vit.VisionSettings, data: DataSettings) -> tuple[dict[s
         "positions": jnp.zeros((1, 1, 2), jnp.int32),
         "segments": jnp.ones((1, 1), jnp.int32),
     }
-    return image, jnp.zeros((1, data.text_length), jnp.int32)
+    tokens = jnp.zeros((1, data.text_length), jnp.int32)
+    return image, {"tokens": tokens, "segments": jnp.ones_like(tokens)}
 
 
 def step_flops(config: Any, batch: dict[str, Any]) -> float:
     """Model FLOPs of a step: forward and twice that backward; recomputation does not count."""
     vision = settings.read(vit.VisionSettings, config.vision, "config.vision")
     texts = settings.read(text.TextSettings, config.text, "config.text")
-    rows, length = batch["image"]["segments"].shape
-    pairs, text_length = batch["tokens"].shape
-    tokens_per_image = min(length, rows * length // pairs)
-    images = vit.forward_flops(vision, rows * length, tokens_per_image)
+    data = settings.read(DataSettings, config.data, "config.data")
+    pairs = batch["text_ids"].size
+    num_tokens, text_tokens = batch["image"]["segments"].size, batch["text"]["tokens"].size
+    # Attention within an image costs the square of its length: a token of a packed row meets on
+    # average sum(length ** 2) / sum(length) others.
+    packed = sum(n * n for n in data.lengths) / sum(data.lengths)
+    context = packed if "slots" in batch["image"] else num_tokens / pairs
+    images = vit.forward_flops(vision, num_tokens, context)
     logits = 2.0 * pairs * pairs * config.embed_dim
-    return 3 * (images + text.forward_flops(texts, pairs, text_length) + logits)
+    return 3 * (images + text.forward_flops(texts, text_tokens, text_tokens / pairs) + logits)

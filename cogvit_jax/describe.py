@@ -1,0 +1,97 @@
+"""What a training step costs on a TPU topology, without that TPU.
+
+    python -m cogvit_jax.describe --config=configs/stage2.py --topology=v5e:16x16
+
+Compiles the step that `main` would run with the real TPU compiler, without a TPU, and reports
+parameters, memory per chip, FLOPs, collectives, and a predicted step time with its assumptions.
+Without --topology it compiles for the devices of this machine.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+from absl import app, flags, logging
+from ml_collections import config_flags
+from rich.console import Console
+
+from cogvit_jax import aot, describe_report, describe_show, programs, settings, sharding, topology
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, such as configs/stage2.py.")
+TOPOLOGY = flags.DEFINE_string(
+    "topology",
+    "",
+    "Chip and shape to compile for, such as v5e:16x16, v5p:8x8x8 or v5e:16x16*2 for two slices; "
+    "empty = this machine's devices.",
+)
+JSON = flags.DEFINE_string("json", None, "File for the figures.")
+PLOT = flags.DEFINE_string("plot", None, "Picture (.png) of memory and time by kind.")
+BATCH = flags.DEFINE_integer(
+    "batch", 0, "Which of the batch shapes to compile for; 0 = the longest."
+)
+OPTIONS = flags.DEFINE_list(
+    "compiler_options", [], "Of XLA: name=value,name=value; added to config.train.compiler_options."
+)
+
+
+def describe(
+    config: Any,
+    topology_name: str = "",
+    batch_index: int = 0,
+    compiler_options: Mapping[str, str] | None = None,
+) -> describe_report.Report:
+    """Compiles the step of `config` for a topology and accounts for it.
+
+    Raises:
+        ConfigError: a field or the topology is wrong.
+    """
+    mesh_settings = settings.read(sharding.MeshSettings, config.mesh, "config.mesh")
+    mesh = sharding.make_mesh(mesh_settings, topology.devices(topology_name))
+    program = programs.build(config, mesh)
+    shapes = program.batch_shapes()
+    if not 0 <= batch_index < len(shapes):
+        raise settings.ConfigError(
+            f"--batch={batch_index}: this config has {len(shapes)} batch shapes, from 0."
+        )
+    step = aot.compile_step(program, config, shapes[batch_index], compiler_options)
+    return describe_report.make(step, topology_name)
+
+
+def main(argv: list[str]) -> None:
+    """Entry point under absl."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unknown argument {argv[1]!r}; fields are set as --config.a.b=value")
+    console = Console()
+    console.width = max(console.width, 110)  # tables that are cut off tell nothing
+    options = dict(pair.split("=", 1) for pair in OPTIONS.value if "=" in pair)
+    if len(options) < len(OPTIONS.value):
+        sys.exit("error: --compiler_options: write name=value,name=value.")
+    try:
+        with console.status(f"compiling for {TOPOLOGY.value or jax.default_backend()} …"):
+            report = describe(CONFIG.value, TOPOLOGY.value, BATCH.value, options)
+    except programs.EXPECTED_ERRORS as error:
+        sys.exit(f"error: {error}")
+    describe_show.show(report, console)
+    if JSON.value:
+        Path(JSON.value).write_text(json.dumps(report.figures, indent=1) + "\n", encoding="utf-8")
+    if PLOT.value:
+        describe_show.plot(report, PLOT.value)
+
+
+def cli() -> None:
+    """Parses flags and runs."""
+    flags.mark_flags_as_required(["config"])
+    logging.set_verbosity(logging.WARNING)
+    if any(arg.startswith("--topology") for arg in sys.argv):
+        # Nothing runs here: a TPU or GPU of this machine is not needed.
+        jax.config.update("jax_platforms", "cpu")
+    # Deep enough that a buffer's line is in the model, not in the library that it calls.
+    jax.config.update("jax_traceback_in_locations_limit", 30)
+    app.run(main)
+
+
+if __name__ == "__main__":
+    cli()
