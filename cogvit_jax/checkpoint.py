@@ -15,6 +15,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy as keep
 
 from cogvit_jax import tree
 from cogvit_jax.program import TrainState
+from cogvit_jax.settings import ConfigError
 
 
 class CheckpointError(RuntimeError):
@@ -125,7 +126,7 @@ class Checkpointer:
 
 
 def require_writable(workdir: str) -> None:
-    """Raises PermissionError or NotADirectoryError with a remedy, before any work is done."""
+    """Raises PermissionError or ConfigError with a remedy, before any work is done."""
     path = epath.Path(workdir)
     probe = path / f".probe-{jax.process_index()}"
     try:
@@ -136,6 +137,11 @@ def require_writable(workdir: str) -> None:
         raise PermissionError(
             f"--workdir={workdir} is not writable ({error.strerror or error}): "
             "choose a folder you own, or change its permissions."
+        ) from error
+    except (ImportError, NotImplementedError) as error:
+        raise ConfigError(
+            f"--workdir={workdir}: {error} Remote folders need the library of their store: "
+            "pip install gcsfs for gs://, s3fs for s3://."
         ) from error
 
 

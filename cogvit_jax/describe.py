@@ -14,11 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from absl import app, flags, logging
+from absl import app, flags
 from ml_collections import config_flags
 from rich.console import Console
 
-from cogvit_jax import aot, describe_report, describe_show, programs, settings, sharding, topology
+from cogvit_jax import (
+    aot,
+    commands,
+    describe_report,
+    describe_show,
+    programs,
+    settings,
+    sharding,
+    topology,
+)
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, such as configs/stage2.py.")
 TOPOLOGY = flags.DEFINE_string(
@@ -83,14 +92,12 @@ def main(argv: list[str]) -> None:
 
 def cli() -> None:
     """Parses flags and runs."""
-    flags.mark_flags_as_required(["config"])
-    logging.set_verbosity(logging.WARNING)
     if any(arg.startswith("--topology") for arg in sys.argv):
         # Nothing runs here: a TPU or GPU of this machine is not needed.
         jax.config.update("jax_platforms", "cpu")
     # Deep enough that a buffer's line is in the model, not in the library that it calls.
     jax.config.update("jax_traceback_in_locations_limit", 30)
-    app.run(main)
+    commands.run(main, required=["config"])
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import jax
 
 from cogvit_jax import aot, hlo, hlo_cost, topology
 from cogvit_jax.collectives import summarize
+from cogvit_jax.kernels.cost import BUNDLES, estimated_seconds
 from cogvit_jax.topology import GIB
 
 ASSUMPTIONS = (
@@ -64,7 +65,7 @@ def make(step: aot.CompiledStep, name: str) -> Report:
             for f in dataclasses.fields(step.memory)
             if f.name != "buffers"
         },
-        "flops_per_chip": cost.matmul_flops + cost.kernel_flops,
+        "flops_per_chip": cost.matmul_flops + sum(cost.kernel_flops.values()),
         "model_flops_per_chip": program.step_flops(step.batch) / mesh.size,
         "hbm_traffic_bytes_per_chip": cost.hbm_bytes,
         "collectives": summarize(cost.collectives, mesh),
@@ -98,7 +99,10 @@ def times(cost: hlo_cost.Cost, step: aot.CompiledStep, figures: dict[str, Any]) 
     if chip is None or not cost.cycles:
         return dict.fromkeys(("predicted_step_seconds", "predicted_mfu"))
     compute = cost.cycles / chip.clock
-    kernels = cost.kernel_flops / (0.5 * chip.peak_flops)
+    kernels = sum(
+        count * kernel_seconds(name, cost.kernel_flops[name] / count, chip)
+        for name, count in cost.kernels.items()
+    )
     waiting = hidden = 0.0
     for collective in cost.collectives:
         seconds = collective.seconds(mesh, chip)
@@ -124,6 +128,23 @@ def times(cost: hlo_cost.Cost, step: aot.CompiledStep, figures: dict[str, Any]) 
             "memory": traffic / chip.hbm_bandwidth,
         },
     }
+
+
+def kernel_seconds(name: str, flops: float, chip: topology.Chip) -> float:
+    """Estimated time of one execution of a Pallas kernel, `scope -> result shapes`."""
+    scope_name, _, shapes = name.partition(" -> ")
+    results = hlo.shapes(shapes)
+    wide = [s.dims for s in results if len(s.dims) == 3]
+    rest = [s.dims for s in results if len(s.dims) == 4]
+    backward = "attention_backward" in scope_name
+    if wide and rest and (backward or "attention_forward" in scope_name):
+        batch, tokens, _ = wide[0]
+        # The forward also returns [b, h, 2, t], the backward [b, 2, k, 128] beside dq, dk and dv.
+        width = sum(dims[2] for dims in wide) // (3 if backward else 1)
+        heads = width // rest[0][2] if backward else rest[0][1]
+        if (chip.name, width // heads) in BUNDLES:
+            return estimated_seconds(batch, tokens, heads, width // heads, chip.name, backward)
+    return flops / (0.5 * chip.peak_flops)
 
 
 def by_part(cycles_by_op: Counter, clock: float) -> dict[str, dict[str, float]]:

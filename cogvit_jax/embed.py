@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import app, flags, logging
+from absl import flags
 from rich.console import Console
 from rich.table import Table
 
-from cogvit_jax import run_dir
+from cogvit_jax import commands, compilation_cache, run_dir
 from cogvit_jax.data.records import Record
 from cogvit_jax.programs import EXPECTED_ERRORS, build, stage2
 
@@ -100,7 +100,9 @@ def main(argv: list[str]) -> None:
         files = find_files(IMAGES.value)
         if not files and not texts:
             sys.exit("error: give --images, --texts or both.")
-        result = embed(str(run_dir.WORKDIR.value), files, texts)
+        workdir = str(run_dir.WORKDIR.value)
+        compilation_cache.enable(compilation_cache.FLAG.value, workdir)
+        result = embed(workdir, files, texts)
     except EXPECTED_ERRORS as error:
         sys.exit(f"error: {error}")
     if OUTPUT.value:
@@ -113,6 +115,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flag_as_required("workdir")
-    logging.set_verbosity(logging.WARNING)
-    app.run(main)
+    commands.run(main, required=("workdir",))

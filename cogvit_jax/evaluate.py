@@ -6,14 +6,14 @@ sources given. Prints the figures and writes them to DIR/evaluation.json, pictur
 
 import json
 import sys
-from pathlib import Path
 
 import jax
-from absl import app, flags, logging
-from PIL import Image
+from absl import flags
+from etils import epath
 from rich.console import Console
 
-from cogvit_jax import hooks, run_dir
+from cogvit_jax import commands, compilation_cache, hooks, processes, run_dir
+from cogvit_jax.metrics import save_picture
 from cogvit_jax.programs import EXPECTED_ERRORS, build
 
 HELDOUT = flags.DEFINE_string(
@@ -33,25 +33,27 @@ def evaluate(workdir: str, heldout: str | None, console: Console) -> dict[str, f
     numbers = {k: v for k, v in values.items() if isinstance(v, float)}
     if jax.process_index() == 0:
         result = {"step": step, "heldout": config.data.heldout, **numbers}
-        target = Path(workdir) / "evaluation.json"
-        target.write_text(json.dumps(result, indent=2), encoding="utf-8")
-        (Path(workdir) / "plots").mkdir(exist_ok=True)
+        folder = epath.Path(workdir)
+        (folder / "evaluation.json").write_text(json.dumps(result, indent=2))
+        (folder / "plots").mkdir(exist_ok=True)
         for name in values.keys() - numbers.keys():
-            picture = Path(workdir) / "plots" / f"evaluation_{name.replace('/', '_')}.png"
-            Image.fromarray(values[name]).save(picture)
+            picture = folder / "plots" / f"evaluation_{name.replace('/', '_')}.png"
+            save_picture(picture, values[name])
     return numbers
 
 
 def main(argv: list[str]) -> None:
     """Entry point under absl."""
     del argv
+    workdir = str(run_dir.WORKDIR.value)
     try:
-        evaluate(str(run_dir.WORKDIR.value), HELDOUT.value, Console(quiet=jax.process_index() > 0))
+        processes.join()
+        with processes.end_together():
+            compilation_cache.enable(compilation_cache.FLAG.value, workdir)
+            evaluate(workdir, HELDOUT.value, Console(quiet=jax.process_index() > 0))
     except EXPECTED_ERRORS as error:
         sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":
-    flags.mark_flag_as_required("workdir")
-    logging.set_verbosity(logging.WARNING)
-    app.run(main)
+    commands.run(main, required=("workdir",))

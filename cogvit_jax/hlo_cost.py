@@ -35,8 +35,8 @@ class Cost:
         hbm_bytes: read and written in main memory, from the instructions' operands and results.
         cycles_by_op: operation name (JAX scope) -> cycles.
         collectives: every collective, with how often it runs.
-        kernels: name and operand shapes of Pallas kernels -> executions.
-        kernel_flops: what the kernels say of themselves (`pl.CostEstimate`).
+        kernels: scope and result shapes of Pallas kernels -> executions.
+        kernel_flops: the same -> FLOPs as the kernels tell of themselves (`pl.CostEstimate`).
         unknown_loops: loops whose trip count could not be read; they count once.
     """
 
@@ -44,18 +44,18 @@ class Cost:
     cycles: float = 0.0
     matmul_cycles: float = 0.0
     hbm_bytes: float = 0.0
-    kernel_flops: float = 0.0
     unknown_loops: int = 0
     cycles_by_op: Counter = dataclasses.field(default_factory=Counter)
     kernels: Counter = dataclasses.field(default_factory=Counter)
+    kernel_flops: Counter = dataclasses.field(default_factory=Counter)
     collectives: list[Collective] = dataclasses.field(default_factory=list)
 
     def add(self, other: "Cost", times: float = 1) -> None:
         """Adds `times` executions of another cost."""
-        for name in ("matmul_flops", "cycles", "matmul_cycles", "hbm_bytes", "kernel_flops"):
+        for name in ("matmul_flops", "cycles", "matmul_cycles", "hbm_bytes"):
             setattr(self, name, getattr(self, name) + times * getattr(other, name))
         self.unknown_loops += other.unknown_loops
-        for name in ("cycles_by_op", "kernels"):
+        for name in ("cycles_by_op", "kernels", "kernel_flops"):
             mine = getattr(self, name)
             for key, value in getattr(other, name).items():
                 mine[key] += times * value
@@ -121,9 +121,10 @@ def _one(
     if cycles:
         cost.cycles_by_op[op_name(instruction)] = cycles
     if instruction.opcode == "custom-call" and _KERNEL in instruction.rest:
-        shapes = ",".join(f"{s.dtype}{list(s.dims)}" for s in instruction.shapes)
-        cost.kernels[f"{op_name(instruction)} -> {shapes}"] = 1
-        cost.kernel_flops = _kernel_flops(instruction)
+        shapes = ",".join(f"{s.dtype}[{','.join(map(str, s.dims))}]" for s in instruction.shapes)
+        name = f"{op_name(instruction)} -> {shapes}"
+        cost.kernels[name] = 1
+        cost.kernel_flops[name] = _kernel_flops(instruction)
     return cost, 1
 
 

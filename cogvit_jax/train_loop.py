@@ -15,11 +15,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-from absl import logging
 from jax.experimental import multihost_utils
 from rich.console import Console
 
-from cogvit_jax import hooks, metrics, optim, settings
+from cogvit_jax import hooks, metrics, optim, settings, sharding
 from cogvit_jax.checkpoint import Checkpointer, require_writable
 from cogvit_jax.program import Batches, Hook, Program, TrainState
 from cogvit_jax.train_step import StepFn, init_state, make_step, state_shapes, state_shardings
@@ -34,6 +33,7 @@ class TrainSettings:
         log_every, eval_every, save_every: in steps; 0 = never. All also happen at the last step.
         keep_last, keep_every: checkpoints kept: the newest, and each multiple of `keep_every`.
         microbatches: the batch is taken in this many parts, one after the other.
+        tpu_compiler_options: (name, value) pairs for XLA where the step runs on TPUs.
         nonfinite: on a NaN or infinite loss "stop", or "skip" the update up to `max_skips` times.
         profile_start, profile_stop: steps traced into workdir/profile; 0, 0 = none.
     """
@@ -45,13 +45,20 @@ class TrainSettings:
     keep_last: int = 2
     keep_every: int = 0
     microbatches: int = 1
+    tpu_compiler_options: tuple[tuple[str, str], ...] = ()
     nonfinite: str = "stop"
     max_skips: int = 0
     profile_start: int = 0
     profile_stop: int = 0
 
 
-def run(program: Program, config: Any, workdir: str, console: Console | None = None) -> TrainState:
+def run(
+    program: Program,
+    config: Any,
+    workdir: str,
+    console: Console | None = None,
+    started: float | None = None,
+) -> TrainState:
     """Trains to `config.train.steps` and returns the final state.
 
     Args:
@@ -59,6 +66,7 @@ def run(program: Program, config: Any, workdir: str, console: Console | None = N
         config: with sections `train`, `optim`, `mesh` and the number `seed`.
         workdir: metrics, plots and checkpoints go here; an earlier run there is continued.
         console: where progress is shown.
+        started: time.perf_counter() when the process began, for the start-up time; default: now.
 
     Raises:
         ConfigError: a field is wrong.
@@ -66,11 +74,10 @@ def run(program: Program, config: Any, workdir: str, console: Console | None = N
         CheckpointError: the workdir's checkpoint cannot be used.
     """
     options = settings.read(TrainSettings, config.train, "config.train")
-    check_microbatches(options.microbatches, program)
     require_writable(workdir)
     console = console if console is not None else Console(quiet=jax.process_index() > 0)
-    started = time.perf_counter()
     with contextlib.ExitStack() as stack:
+        startup = stack.enter_context(contextlib.closing(StartUp(started)))
         saved = Checkpointer(workdir, options.keep_last, options.keep_every)
         stack.callback(saved.close)
         setup = prepare(program, config, options, console)
@@ -78,27 +85,23 @@ def run(program: Program, config: Any, workdir: str, console: Console | None = N
         first = int(state.step)
         batches = stack.enter_context(contextlib.closing(program.batches(data_state)))
         writer = stack.enter_context(contextlib.closing(metrics.Writer(workdir, first)))
-        timer = metrics.StepTimer()
         bar, show = hooks.progress(console, first, options.steps)
         stack.enter_context(bar)
-        each_step = standard_hooks(
-            setup, options, workdir, saved, batches, writer, timer, show, console
-        )
+        tools = Tools(workdir, saved, batches, writer, metrics.StepTimer(), hooks.Later(), console)
+        each_step = standard_hooks(setup, options, tools, int(state.skipped), show, startup)
         profile = hooks.profile(workdir, options.profile_start, options.profile_stop, first)
         each_step.append(stack.enter_context(profile))
         stopping = stack.enter_context(stop_on_signal(console))
         for step in range(first + 1, options.steps + 1):
-            began = time.perf_counter()
-            batch = next(batches)
-            waited = time.perf_counter() - began
-            state, step_metrics = setup.step_fn(state, program.frozen, batch)
+            state, measured = take_step(setup, state, tools)
             if step == first + 1:
-                jax.block_until_ready(step_metrics)
-                logging.info("First step done after %.1f s.", time.perf_counter() - started)
-            timer.add(program.num_examples(batch), program.step_flops(batch), waited)
+                startup.end(measured, console)
+            tools.later.deliver()  # the numbers of the step before, while this one runs
             for hook in each_step:
-                hook(step, state, step_metrics)
+                hook(step, state, measured)
             if stopping(step):
+                tools.later.deliver()
+                writer.flush()
                 saved.save(step, state, batches.get_state())
                 console.print(f"Stopped at step {step}; run the same command to go on.")
                 break
@@ -120,12 +123,19 @@ class Setup:
 def prepare(program: Program, config: Any, options: TrainSettings, console: Console) -> Setup:
     """Routes the optimizer, places the state and builds the step; nothing is computed yet."""
     params = jax.eval_shape(program.init, jax.random.key(0))
-    optimizer = optim.build(config.optim, params, options.steps)
+    placed = sharding.param_shardings(program.mesh, config.mesh.rules, params)
+    optimizer = optim.build(config.optim, params, options.steps, placed)
     console.print(optimizer.table, width=max(console.width, 120), soft_wrap=True)
     shapes = state_shapes(program, optimizer.transform, config.seed)
     shardings = state_shardings(program, config.mesh.rules, shapes)
+    on_tpu = program.mesh.devices.flat[0].platform == "tpu"
     step_fn = make_step(
-        program, optimizer.transform, optimizer.groups, shardings, options.microbatches
+        program,
+        optimizer.transform,
+        optimizer.groups,
+        shardings,
+        options.microbatches,
+        dict(options.tpu_compiler_options) if on_tpu else None,
     )
     return Setup(program, optimizer, shapes, shardings, step_fn)
 
@@ -141,42 +151,96 @@ def start(
     return state, data_state
 
 
+@dataclasses.dataclass(frozen=True)
+class Tools:
+    """What the loop and its hooks share."""
+
+    workdir: str
+    saved: Checkpointer
+    batches: Batches
+    writer: metrics.Writer
+    timer: metrics.StepTimer
+    later: hooks.Later
+    console: Console
+
+
+def take_step(
+    setup: Setup, state: TrainState, tools: Tools
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """Dispatches one step, without waiting for it: (state, metrics)."""
+    program = setup.program
+    began = time.perf_counter()
+    batch = next(tools.batches)
+    waited = time.perf_counter() - began
+    state, measured = setup.step_fn(state, program.frozen, batch)
+    tools.timer.add(program.num_examples(batch), program.step_flops(batch), waited)
+    return state, measured
+
+
 def standard_hooks(
     setup: Setup,
     options: TrainSettings,
-    workdir: str,
-    saved: Checkpointer,
-    batches: Batches,
-    writer: metrics.Writer,
-    timer: metrics.StepTimer,
+    tools: Tools,
+    skipped: int,
     show: Callable[..., None],
-    console: Console,
+    startup: "StartUp",
 ) -> list[Hook]:
     """What every run does beside its steps, in order."""
-    last, program = options.steps, setup.program
-    log = hooks.log(writer, timer, setup.optimizer.schedules, show, batches)
-    evaluate = hooks.evaluate(program.evaluators, writer, timer, console)
+    last, program, writer = options.steps, setup.program, tools.writer
+    batches, saved, timer, later = tools.batches, tools.saved, tools.timer, tools.later
+    guard = hooks.Guard(options.nonfinite, options.max_skips, skipped, batches, saved, later)
+    schedules = setup.optimizer.schedules
+    log = hooks.log(writer, timer, schedules, show, batches, guard, later, startup.figures)
+    evaluate = hooks.evaluate(program.evaluators, writer, timer, tools.console)
 
-    def settle(step: int) -> bool:
-        return step == last or (options.save_every > 0 and step % options.save_every == 0)
+    def due(step: int) -> bool:
+        """Whether the step is evaluated or saved, by its own numbers."""
+        intervals = (options.eval_every, options.save_every)
+        return step == last or any(n and step % n == 0 for n in intervals)
 
     return [
-        hooks.guard(options.nonfinite, options.max_skips, batches, saved, settle),
+        guard,
         hooks.every(options.log_every, log, last),
+        hooks.settle(later, due),
         hooks.every(options.eval_every, evaluate, last),
-        hooks.every(options.eval_every, hooks.plot(workdir), last),
-        hooks.every(options.save_every, hooks.save(saved, batches, timer), last),
+        hooks.every(options.eval_every, hooks.plot(tools.workdir, writer), last),
+        hooks.every(options.save_every, hooks.save(saved, batches, timer, writer), last),
     ]
 
 
-def check_microbatches(num: int, program: Program) -> None:
-    """Raises ConfigError where the program's loss cannot be split that far."""
-    if not 1 <= num <= program.max_microbatches:
-        raise settings.ConfigError(
-            f"config.train.microbatches = {num}: this program allows 1 to "
-            f"{program.max_microbatches}. A contrastive loss needs its whole batch at once; save "
-            "memory with config.vision.remat or config.loss.chunk_size instead."
+class StartUp:
+    """Measures the time to the end of the first step.
+
+    Attributes:
+        figures: seconds in all, and those that JAX spent tracing, lowering, and compiling or
+            loading compiled code; empty until `end`.
+    """
+
+    def __init__(self, started: float | None):
+        self._started = time.perf_counter() if started is None else started
+        self._compiling = 0.0
+        self.figures: dict[str, float] = {}
+        jax.monitoring.register_event_duration_secs_listener(self._listen)
+
+    def end(self, measured: Any, console: Console) -> None:
+        """Waits for the first step's metrics and tells how long all took."""
+        jax.block_until_ready(measured)
+        seconds = time.perf_counter() - self._started
+        self.figures |= {
+            "time/startup_seconds": seconds,
+            "time/startup_compile_seconds": self._compiling,
+        }
+        console.print(
+            f"First step done after {seconds:.1f} s, {self._compiling:.1f} s of them compiling."
         )
+
+    def close(self) -> None:
+        """Stops listening."""
+        jax.monitoring.unregister_event_duration_listener(self._listen)
+
+    def _listen(self, event: str, duration_secs: float, **_: Any) -> None:
+        if event.startswith("/jax/core/compile/"):
+            self._compiling += duration_secs
 
 
 @contextlib.contextmanager

@@ -63,7 +63,7 @@ def full() -> ConfigDict:
     config.vision.pixel_mean = (0.5, 0.5, 0.5)  # SigLIP2
     config.vision.pixel_std = (0.5, 0.5, 0.5)
     config.vision.dtype = "bfloat16"
-    config.vision.remat = "full"
+    config.vision.remat = "norms"  # benchmarks/step_search.py
     config.vision.scan_unroll = 1
 
     config.text = ConfigDict()
@@ -147,7 +147,7 @@ def full() -> ConfigDict:
     config.train.save_every = 1000
     config.train.keep_last = 2
     config.train.keep_every = 10_000
-    config.train.microbatches = 1
+    config.train.microbatches = 4  # of images; exact
     config.train.tpu_compiler_options = (("xla_tpu_scoped_vmem_limit_kib", "65536"),)
     config.train.nonfinite = "skip"
     config.train.max_skips = 20
@@ -195,6 +195,7 @@ def tiny(config: ConfigDict) -> None:
     config.data.crop_scale = (0.6, 1.0)
     config.data.num_workers = 0
     config.data.max_corrupt = 10
+    config.train.microbatches = 1
     config.train.steps = 400
     config.train.log_every = 20
     config.train.eval_every = 50

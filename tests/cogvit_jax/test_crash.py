@@ -220,8 +220,19 @@ def test_mistakes_on_the_command_line_are_one_line(runs, tmp_path, arguments, me
     assert re.search(message, last)
 
 
-def test_help_names_the_flags(runs):
-    output, _ = runs.start("--help").communicate(timeout=LIMIT_S)
-    assert "--workdir" in output
-    assert "--config" in output
-    assert "Traceback" not in output
+@pytest.mark.parametrize(
+    ("command", "flags"),
+    [
+        ("main", ("config", "workdir", "heartbeat_timeout", "compilation_cache")),
+        ("evaluate", ("workdir", "heldout", "distributed", "compilation_cache")),
+        ("embed", ("workdir", "images", "texts", "output", "compilation_cache")),
+    ],
+)
+def test_help_names_the_flags(command, flags):
+    arguments = [sys.executable, "-m", f"cogvit_jax.{command}", "--help"]
+    result = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S)
+    assert result.returncode == 0, result.stderr
+    assert f"python -m cogvit_jax.{command}" in result.stdout
+    for flag in flags:
+        assert f"--{flag}" in result.stdout
+    assert not result.stderr

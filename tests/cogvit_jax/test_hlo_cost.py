@@ -76,7 +76,7 @@ ENTRY %main (a: f32[4,8,16,32], b: f32[4,8,24,32]) -> f32[4,8,16,24] {
   %b = f32[4,8,24,32]{3,2,1,0} parameter(1)
   ROOT %c = f32[4,8,16,24]{3,2,1,0} convolution(%a, %b), window={size=4x8 stride=3x7 pad=0_0x0_0 lhs_dilate=4x8}, dim_labels=01bf_01oi->01bf
 }
-"""
+"""  # noqa: E501
     assert hlo_cost.analyse(text).matmul_flops == 2 * 4 * 8 * 16 * 24 * 32
 
 
@@ -210,7 +210,7 @@ ENTRY %main (p: bf16[4,8], x: bf16[32,16], w: bf16[16,64], s: f32[16,8]) -> bf16
   %scatter = f32[4,8]{1,0} fusion(%s), kind=kCustom, calls=%all-reduce-scatter.1
   ROOT %last = bf16[32,64]{1,0} add(%fusion.1, %fusion.1), backend_config={"estimated_cycles":"5"}
 }
-"""
+"""  # noqa: E501
 
 
 def test_asynchronous_collectives_count_once_with_the_work_in_their_window():

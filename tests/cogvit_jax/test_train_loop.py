@@ -1,5 +1,6 @@
 """The engine: resuming, stopping, bad losses, workdirs and checkpoints, with a toy program."""
 
+import dataclasses
 import io
 import json
 import os
@@ -143,6 +144,71 @@ def test_sigterm_at_a_step_that_is_being_saved(toy, eight, tmp_path):
     _, step, _ = run(stopping, toy.config(6), tmp_path)
     assert step == 4
     assert saved_steps(tmp_path) == [2, 4]
+
+
+def test_sigterm_at_a_bad_step_still_tells_of_it(toy, eight, tmp_path):
+    bad, stop = spoil(3), terminate(at=3)
+
+    def change(index, batch):
+        bad(index, batch)
+        stop(index, batch)
+
+    program = toy.program(eight, on_batch=change)
+    with pytest.raises(NonFiniteLoss, match=r"step 3: .*Last good checkpoint: 2\."):
+        run(program, toy.config(6), tmp_path)
+    assert saved_steps(tmp_path) == [2]
+
+
+class Number:
+    """A step's number on the device, which notes when it is fetched."""
+
+    def __init__(self, value, step, events):
+        self.value, self.step, self.events = value, step, events
+
+    def copy_to_host_async(self):
+        self.events.append(("copy", self.step))
+
+    def __float__(self):
+        self.events.append(("fetch", self.step))
+        return float(self.value)
+
+
+def test_numbers_of_a_step_are_fetched_while_the_next_one_runs(toy, eight, tmp_path, monkeypatch):
+    events = []
+    prepare = train_loop.prepare
+
+    def noted(*arguments):
+        setup = prepare(*arguments)
+
+        def step_fn(state, frozen, batch):
+            step = int(state.step) + 1
+            events.append(("dispatch", step))
+            state, measured = setup.step_fn(state, frozen, batch)
+            return state, {k: Number(v, step, events) for k, v in measured.items()}
+
+        return dataclasses.replace(setup, step_fn=step_fn)
+
+    monkeypatch.setattr(train_loop, "prepare", noted)
+    run(toy.program(eight), toy.config(8, save_every=5), tmp_path)
+    assert steps_of(tmp_path) == list(range(1, 9))
+    for step in range(1, 8):
+        copies, fetches = (
+            [i for i, event in enumerate(events) if event == (kind, step)]
+            for kind in ("copy", "fetch")
+        )
+        following = events.index(("dispatch", step + 1))
+        assert copies
+        assert copies[-1] < following
+        assert fetches
+        assert (fetches[-1] < following) if step == 5 else (following < fetches[0])  # 5 is saved
+
+
+def test_start_up_time_is_told_once(toy, eight, tmp_path):
+    _, _, shown = run(toy.program(eight), toy.config(3), tmp_path)
+    lines = metrics.read_jsonl(tmp_path / "metrics.jsonl")
+    assert lines[0]["time/startup_seconds"] >= lines[0]["time/startup_compile_seconds"] > 0
+    assert not any("time/startup_seconds" in line for line in lines[1:])
+    assert "First step done after" in shown
 
 
 @pytest.mark.parametrize(("bad", "last_good"), [(3, 2), (4, 2), (6, 4)])

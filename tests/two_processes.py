@@ -1,0 +1,119 @@
+"""Starts `cogvit_jax.main` as two processes of four CPU devices each, for the tests."""
+
+import collections
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from cogvit_jax import metrics
+
+ROOT = Path(__file__).parents[1]
+LIMIT_S = 240
+
+# `main`, which also notes the records that each step of this process was given.
+MAIN = """
+import json, sys
+from cogvit_jax import main, train_loop
+
+take_step, path = train_loop.take_step, sys.argv.pop()
+
+def noted(setup, state, tools):
+    state, measured = take_step(setup, state, tools)
+    with open(path, "a") as file:
+        file.write(json.dumps([int(state.step), list(tools.batches.ids)]) + "\\n")
+    return state, measured
+
+train_loop.take_step = noted
+main.cli()
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Pair:
+    """Two processes that train together; a context that leaves none behind."""
+
+    def __init__(self, workdir: Path, cache: Path, *arguments: str):
+        self.workdir = workdir
+        env = os.environ | {
+            "COLUMNS": "200",
+            "JAX_PLATFORMS": "cpu",
+            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+            "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+        }
+        join = ("--distributed", f"--coordinator=127.0.0.1:{free_port()}", "--num_processes=2")
+        self.processes = [
+            subprocess.Popen(
+                [
+                    *(sys.executable, "-c", MAIN, f"--workdir={workdir}"),
+                    *(*arguments, *join, f"--process_id={i}", f"--compilation_cache={cache}"),
+                    str(workdir.parent / f"{workdir.name}.ids{i}"),
+                ],
+                cwd=ROOT,
+                env=env,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for i in range(2)
+        ]
+
+    def __enter__(self) -> "Pair":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+
+    def wait_for_line(self, number: int) -> None:
+        """Returns when the run has logged that many steps."""
+        deadline = time.monotonic() + LIMIT_S
+        while len(logged(self.workdir)) < number:
+            for process in self.processes:
+                assert process.poll() is None, process.communicate()[0][-4000:]
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def send(self, which: int, number: signal.Signals) -> None:
+        self.processes[which].send_signal(number)
+
+    def output(self, which: int, limit_s: float = LIMIT_S) -> str:
+        """What a process printed until its end, which must come within the limit."""
+        return self.processes[which].communicate(timeout=limit_s)[0]
+
+    def finish(self) -> list[str]:
+        """What both printed; both must end well."""
+        outputs = [self.output(i) for i in range(2)]
+        for process, text in zip(self.processes, outputs, strict=True):
+            assert process.returncode == 0, text[-4000:]
+        return outputs
+
+
+def logged(workdir: Path) -> dict[int, dict]:
+    """step -> its numbers."""
+    found: dict[int, dict] = collections.defaultdict(dict)
+    path = workdir / "metrics.jsonl"
+    for line in metrics.read_jsonl(path) if path.exists() else ():
+        found[line["step"]].update(line)
+    return found
+
+
+def handed_out(workdir: Path, process: int) -> dict[int, list[str]]:
+    """step -> ids of the records that a process was given for it, the last time it was taken."""
+    path = workdir.parent / f"{workdir.name}.ids{process}"
+    return dict(json.loads(line) for line in path.read_text("utf-8").splitlines())
+
+
+def saved_steps(workdir: Path) -> list[int]:
+    return sorted(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit())
