@@ -11,7 +11,7 @@ import jax
 
 from cogvit_jax import aot, hlo, hlo_cost, topology
 from cogvit_jax.collectives import summarize
-from cogvit_jax.kernels.cost import BUNDLES, estimated_seconds
+from cogvit_jax.kernels.cost import call_seconds
 from cogvit_jax.topology import GIB
 
 ASSUMPTIONS = (
@@ -133,18 +133,8 @@ def times(cost: hlo_cost.Cost, step: aot.CompiledStep, figures: dict[str, Any]) 
 def kernel_seconds(name: str, flops: float, chip: topology.Chip) -> float:
     """Estimated time of one execution of a Pallas kernel, `scope -> result shapes`."""
     scope_name, _, shapes = name.partition(" -> ")
-    results = hlo.shapes(shapes)
-    wide = [s.dims for s in results if len(s.dims) == 3]
-    rest = [s.dims for s in results if len(s.dims) == 4]
-    backward = "attention_backward" in scope_name
-    if wide and rest and (backward or "attention_forward" in scope_name):
-        batch, tokens, _ = wide[0]
-        # The forward also returns [b, h, 2, t], the backward [b, 2, k, 128] beside dq, dk and dv.
-        width = sum(dims[2] for dims in wide) // (3 if backward else 1)
-        heads = width // rest[0][2] if backward else rest[0][1]
-        if (chip.name, width // heads) in BUNDLES:
-            return estimated_seconds(batch, tokens, heads, width // heads, chip.name, backward)
-    return flops / (0.5 * chip.peak_flops)
+    seconds = call_seconds(scope_name, [s.dims for s in hlo.shapes(shapes)], chip.name)
+    return flops / (0.5 * chip.peak_flops) if seconds is None else seconds
 
 
 def by_part(cycles_by_op: Counter, clock: float) -> dict[str, dict[str, float]]:

@@ -244,7 +244,7 @@ def _ends(instruction: Instruction, by_name: dict[str, Instruction]) -> str:
 
 def _traffic(module: Module, instruction: Instruction, by_name: dict[str, Instruction]) -> float:
     """HBM bytes that an instruction reads and writes. A fusion that slices an operand or updates
-    part of its result touches only that part.
+    part of a result touches only that part, and one that hands an operand on does not touch it.
     """
     if instruction.opcode in _FREE or instruction.opcode.endswith("-done"):
         return 0.0
@@ -255,11 +255,26 @@ def _traffic(module: Module, instruction: Instruction, by_name: dict[str, Instru
         for number, name in enumerate(instruction.operands)
         if name in by_name
     )
-    roots = [i for i in inner if i.root]
-    if roots and roots[0].opcode == "dynamic-update-slice":
-        update = {i.name: i for i in inner}[roots[0].operands[1]]
-        return read + update.size
-    return read + sum(s.size for s in instruction.shapes if s.in_hbm)
+    return read + _written(instruction, inner)
+
+
+def _written(instruction: Instruction, inner: Sequence[Instruction]) -> float:
+    by_name = {i.name: i for i in inner}
+    root = next((i for i in inner if i.root), None)
+    parts = (
+        [by_name.get(name) for name in root.operands] if root and root.opcode == "tuple" else [root]
+    )
+    if len(parts) != len(instruction.shapes):
+        return float(sum(s.size for s in instruction.shapes if s.in_hbm))
+    total = 0.0
+    for part, shape in zip(parts, instruction.shapes, strict=True):
+        while part is not None and part.opcode == "bitcast":
+            part = by_name.get(part.operands[0])
+        if part is not None and part.opcode == "dynamic-update-slice":
+            total += by_name[part.operands[1]].size
+        elif shape.in_hbm and (part is None or part.opcode != "parameter"):
+            total += shape.size
+    return total
 
 
 def _part(module: Module, inner: Sequence[Instruction], number: int, operand: Instruction) -> float:
@@ -285,6 +300,10 @@ def _touched(module: Module, inner: Sequence[Instruction], name: str, whole: flo
             nested = module.computations[user.computations()[0]]
             parameter = _parameter(nested, user.operands.index(name))
             total += _touched(module, nested, parameter, whole)
-        elif user.opcode != "dynamic-update-slice" or user.operands[0] != name:
+        elif user.opcode == "tuple" or (
+            user.opcode == "dynamic-update-slice" and user.operands[0] == name
+        ):
+            continue  # handed on, or updated in place
+        else:
             return whole
     return total

@@ -40,7 +40,7 @@ class _Head:
 
 def forward(
     spec: Spec,
-    qkv: Float[Array, "b t 3*d"],
+    qkv: Float[Array, "b t triple"],
     gains: Float[Array, "2 k lanes"],
     small: tuple[Array, ...],
 ) -> tuple[Float[Array, "b t d"], Float[Array, "b h 2 t"]]:
@@ -64,12 +64,12 @@ def forward(
 
 def backward(
     spec: Spec,
-    qkv: Float[Array, "b t 3*d"],
+    qkv: Float[Array, "b t triple"],
     gains: Float[Array, "2 k lanes"],
     small: tuple[Array, ...],
     stats: Float[Array, "b h 2 t"],
     dout: Float[Array, "b t d"],
-) -> tuple[Float[Array, "b t 3*d"], Float[Array, "b 2 k lanes"]]:
+) -> tuple[Float[Array, "b t triple"], Float[Array, "b 2 k lanes"]]:
     """Gradients of qkv, and of the gains for each row and lane (to be summed)."""
     out_shape = [
         jax.ShapeDtypeStruct(qkv.shape, qkv.dtype),
