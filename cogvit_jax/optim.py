@@ -19,6 +19,7 @@ from rich.table import Table
 
 from cogvit_jax import muon, settings, tree
 from cogvit_jax.matrices import MatrixDims
+from cogvit_jax.routing_table import routing_table
 
 # (regex, input dims, output dims) of every kernel that is a matrix, counted from the end: leading
 # dims (stacked layers, and the 3 of a fused qkv) are batches of matrices, each by itself.
@@ -132,7 +133,8 @@ def build(
         name: settings.read(GroupSettings, group, f"config.optim.groups.{name}")
         for name, group in dict(options.groups).items()
     }
-    names = [name for name, _ in tree.named_leaves(params)]
+    shapes = dict(tree.named_leaves(params))
+    names = list(shapes)
     for field in ("group_rules", "algorithm_rules", "decay_rules"):
         tree.check_rules(getattr(options, field), names, f"config.optim.{field}")
 
@@ -158,9 +160,12 @@ def build(
         trained = jax.tree.map(lambda g: not groups[g].freeze, group_of)
         clip = optax.masked(optax.clip_by_global_norm(options.clip_norm), trained)
         transform = optax.chain(clip, transform)
-    return Optimizer(
-        transform, schedules, group_of, _table(params, algorithm_of, group_of, groups, rates)
+    matrices = tree.map_named(
+        lambda n, a: _matrices(n, shapes[n]) if a == "muon" else "", algorithm_of
     )
+    peaks = {name: group.lr for name, group in groups.items()}
+    table = routing_table(params, group_of, algorithm_of, matrices, peaks, rates, shardings)
+    return Optimizer(transform, schedules, group_of, table)
 
 
 def schedule(group: GroupSettings, num_steps: int, name: str) -> optax.Schedule:
@@ -277,28 +282,6 @@ def _routes(rules: tree.Rules, choices: Mapping[str, Any], params: Any, field: s
     for _, value in rules:
         settings.choose(choices, value, path)
     return tree.map_named(lambda name, _: tree.match(rules, name, path), params)
-
-
-def _table(
-    params: Any, algorithm_of: Any, group_of: Any, groups: Mapping[str, GroupSettings], rates: Any
-) -> Table:
-    table = Table(title="Optimizer routing", title_justify="left")
-    for column in ("parameter", "shape", "group", "algorithm", "matrices", "peak lr", "decay"):
-        right = column in ("peak lr", "decay")
-        table.add_column(column, justify="right" if right else "left", no_wrap=True)
-    routes = (jax.tree.leaves(t) for t in (algorithm_of, group_of, rates))
-    for (name, x), algorithm, group, rate in zip(tree.named_leaves(params), *routes, strict=True):
-        frozen = algorithm == "frozen"
-        table.add_row(
-            name,
-            "×".join(map(str, x.shape)) or "scalar",
-            group,
-            algorithm,
-            _matrices(name, x) if algorithm == "muon" else "",
-            "" if frozen else f"{groups[group].lr:g}",
-            "" if frozen else f"{rate:g}",
-        )
-    return table
 
 
 def _matrices(name: str, x: Any) -> str:

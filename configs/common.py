@@ -31,7 +31,7 @@ FSDP_TENSOR = (
     (r"/qkv/bias$", (None, "tensor", None)),
     (r"/(query|key|value)/kernel$", ("fsdp", "tensor", None)),
     (r"/(query|key|value)/bias$", ("tensor", None)),
-    (r"/(attention|image_pool)/out/kernel$", ("tensor", None, "fsdp")),
+    (r"(attention|image_pool)/out/kernel$", ("tensor", None, "fsdp")),
     (r"mlp/(gate|up)/kernel$", ("fsdp", "tensor")),
     (r"mlp/(gate|up)/bias$", ("tensor",)),
     (r"mlp/down/kernel$", ("tensor", "fsdp")),

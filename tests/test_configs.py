@@ -69,6 +69,7 @@ def test_smoke_variant_trains_evaluates_and_saves(name, tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_full_run_fits_its_mesh_rules_and_optimizer(name):
     config = get_config(name)
+    config.mesh.fsdp = 8  # the devices of the tests; the pod's torus has axes of 16
     _, shapes, placed, optimizer = prepare(config)
     split = [s for s in jax.tree.leaves(placed.params) if not s.is_fully_replicated]
     assert split, "a pod-sized model is sharded"
@@ -83,11 +84,12 @@ def test_full_run_fits_its_mesh_rules_and_optimizer(name):
 
 
 def test_stage2_trains_the_403m_encoder_from_the_report():
-    _, shapes, _, optimizer = prepare(get_config("stage2"))
+    config = get_config("stage2")
+    config.mesh.fsdp = 8
+    _, shapes, _, optimizer = prepare(config)
     blocks = [x.size for n, x in tree.named_leaves(shapes.params) if n.startswith("vision/blocks/")]
     assert sum(blocks) == 403_024_896
     assert set(jax.tree.leaves(optimizer.groups)) == {"vision", "text", "projection"}
-    config = get_config("stage2")
     assert config.data.global_batch == 65_536
 
 

@@ -1,7 +1,6 @@
 """Compiled contracts of the attention kernel: what the TPU compiler makes of it, without a TPU."""
 
 import functools
-from importlib import metadata, util
 
 import jax
 import jax.numpy as jnp
@@ -12,22 +11,13 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceShardin
 from cogvit_jax import attention, hlo_cost, topology
 from cogvit_jax.kernels import attention as kernel
 from cogvit_jax.kernels import cost
+from tests.libtpu import skip_without_libtpu
 
 HEADS, HEAD_DIM, TOKENS_PER_CHIP = 16, 64, 65_536
 WIDTH = HEADS * HEAD_DIM
 SLICES = {"v5e": "v5e:2x2", "v6e": "v6e:2x2", "v5p": "v5p:2x2x1"}
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(util.find_spec("libtpu") is None, reason="libtpu is not installed"),
-]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def same_compiler():
-    found = metadata.version("libtpu")
-    if found != cost.LIBTPU_VERSION:
-        pytest.skip(f"recorded with libtpu {cost.LIBTPU_VERSION}, this is {found}")
+pytestmark = [pytest.mark.slow, skip_without_libtpu]
 
 
 def shapes(rows, tokens, sharding):

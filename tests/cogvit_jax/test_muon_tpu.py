@@ -1,7 +1,5 @@
 """What the TPU compiler makes of Muon's update of CogViT-L on 256 chips: a compiled contract."""
 
-import importlib.util
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,9 +7,9 @@ import pytest
 
 from cogvit_jax import hlo, hlo_cost, optim, sharding, topology
 from configs import stage2
+from tests.libtpu import skip_without_libtpu
 
-pytestmark = pytest.mark.slow
-LIBTPU = "libtpu 0.0.42.1"
+pytestmark = [pytest.mark.slow, skip_without_libtpu]
 # CogViT-L's matrices: 24 layers of width 1024.
 SHAPES = {
     "attention/qkv": (24, 1024, 3, 16, 64),
@@ -29,10 +27,6 @@ RULES = (
 
 @pytest.fixture(scope="module")
 def compiled():
-    if importlib.util.find_spec("libtpu") is None:
-        pytest.skip("needs libtpu: pip install -e '.[tpu]'")
-    if topology.compiler_version() != LIBTPU:
-        pytest.skip(f"figures are those of {LIBTPU}, not of {topology.compiler_version()}")
     mesh = sharding.make_mesh(sharding.MeshSettings(data=32, fsdp=8), topology.devices("v5e:16x16"))
     params: dict = {}
     for name, shape in SHAPES.items():

@@ -4,7 +4,6 @@ Compiled for pods that need not be there. The figures belong to one version of t
 """
 
 import functools
-from importlib import metadata
 
 import jax
 import jax.numpy as jnp
@@ -15,26 +14,14 @@ from jax.sharding import PartitionSpec as P
 
 from cogvit_jax import hlo_cost, topology
 from cogvit_jax.losses.siglip import sigmoid_loss
+from tests.libtpu import skip_without_libtpu
 
-LIBTPU = "0.0.42.1"
 B, D = 65536, 1152
 PODS = {"v5e:16x16": (16, 16), "v6e:16x16": (16, 16), "v5p:8x8x8": (8, 8, 8)}
 AXES = ("x", "y", "z")
 
 
-def installed():
-    try:
-        return metadata.version("libtpu")
-    except metadata.PackageNotFoundError:
-        return "none"
-
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        installed() != LIBTPU, reason=f"figures are libtpu {LIBTPU}'s, installed: {installed()}"
-    ),
-]
+pytestmark = [pytest.mark.slow, skip_without_libtpu]
 
 
 @functools.cache
