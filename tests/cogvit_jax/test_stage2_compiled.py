@@ -14,6 +14,12 @@ from tests.libtpu import skip_without_libtpu
 
 pytestmark = [pytest.mark.slow, skip_without_libtpu]
 BLOCKS = 2
+# Per chip: bytes of HBM, bytes sent, seconds.
+PINNED = {
+    "hbm_bytes_per_chip": 2.94e9,
+    "collective_bytes": 3.51e9,
+    "predicted_step_seconds": 0.1977,
+}
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +27,9 @@ def figures(tmp_path_factory):
     target = tmp_path_factory.mktemp("compiled") / "step.json"
     command = [sys.executable, "-m", "cogvit_jax.describe", "--config=configs/stage2.py"]
     depth = [f"--config.{tower}.depth={BLOCKS}" for tower in ("vision", "text")]
-    options = ["--topology=v5e:16x16", f"--json={target}"]
+    # The compiler's default for VMEM: the pod's own setting compiles for minutes longer.
+    options = ["--topology=v5e:16x16", "--config.train.tpu_compiler_options=()"]
+    options.append(f"--json={target}")
     subprocess.run([*command, *depth, *options], check=True, timeout=900)
     return json.loads(target.read_text())
 
@@ -41,18 +49,18 @@ def test_the_kernel_runs_once_forward_and_once_backward_per_block_and_part(figur
     assert runs == {"forward": BLOCKS * (4 + 2), "backward": BLOCKS * (4 + 1)}
 
 
-def test_the_texts_are_gathered_once_for_all_microbatches(figures):
-    over_data = [
-        row
+def test_embeddings_cross_the_data_axis_and_activations_never(figures):
+    gathered = [
+        row["bytes"]
         for row in figures["collectives"]
-        if row["kind"] == "all-gather" and row["axes"] == "data"
+        if row["kind"] == "all-gather" and "data" in row["axes"]
     ]
-    # 65,536 bf16 embeddings of 1152 are 151 MB.
-    assert sum(row["bytes"] for row in over_data) < 4 * 151e6
+    # 65,536 bf16 embeddings of 1152 are 151 MB: all texts for each of four microbatches, all
+    # images once. One layer's activations would be 2 GB more.
+    assert sum(gathered) == pytest.approx(5 * 151e6, rel=0.1)
 
 
-def test_memory_and_bytes_on_the_wire_stay_what_they_are(figures):
+@pytest.mark.parametrize("name", PINNED)
+def test_what_the_compiler_makes_of_it_stays(figures, name):
     assert figures["fits"]
-    assert figures["hbm_bytes_per_chip"] == pytest.approx(PINNED_HBM, rel=0.05)
-    assert figures["collective_bytes"] == pytest.approx(PINNED_WIRE, rel=0.05)
-    assert figures["predicted_step_seconds"] == pytest.approx(PINNED_SECONDS, rel=0.05)
+    assert figures[name] == pytest.approx(PINNED[name], rel=0.05)
