@@ -35,6 +35,7 @@ class Collective:
         op_name: the JAX operation.
         one_ring: the compiler lays it out as one ring through all devices, which uses two links of
             each however many torus axes there are.
+        over_dcn: between slices, through the hosts' network.
         count: executions per step.
     """
 
@@ -46,11 +47,16 @@ class Collective:
     matmul_window_cycles: float
     op_name: str
     one_ring: bool = False
+    over_dcn: bool = False
     count: float = 1
 
     @property
     def wire_bytes(self) -> float:
-        """Bytes that each device sends, by the usual ring algorithms."""
+        """Bytes that each device sends, by the usual ring algorithms; between slices once what goes
+        in.
+        """
+        if self.over_dcn:
+            return self.operand_bytes
         n = len(self.groups[0]) if self.groups else 1
         share = (n - 1) / n
         factors = {
@@ -64,6 +70,8 @@ class Collective:
 
     def axes(self, mesh: Mesh) -> str:
         """Mesh axes along which the devices of a group differ: `data+fsdp`."""
+        if self.over_dcn:
+            return "dcn"
         if not self.groups:
             return ""
         places = np.array([np.unravel_index(i, mesh.devices.shape) for i in self.groups[0]])
@@ -74,11 +82,11 @@ class Collective:
 
     def seconds(self, mesh: Mesh, chip: Chip) -> float:
         """Estimated time of one execution, if nothing else uses the links."""
+        if self.over_dcn:
+            return self.wire_bytes / chip.dcn_bandwidth
         if not self.groups or len(self.groups[0]) < 2:
             return 0.0
         devices = mesh.devices.flat
-        if any(_slice(devices[i]) != _slice(devices[self.groups[0][0]]) for i in self.groups[0]):
-            return self.wire_bytes / chip.dcn_bandwidth
         torus = _torus(mesh.devices.flat, chip)
         if self.kind == "collective-permute":
             hops = [sum(_distances(devices[s], devices[t], torus)) for s, t in self.groups]
@@ -110,10 +118,6 @@ def _group_seconds(
         return collective.operand_bytes * crossed / (links * chip.ici_bandwidth) + latency
     passes = 2 if collective.kind == "all-reduce" else 1
     return collective.wire_bytes / (links * chip.ici_bandwidth) + passes * latency
-
-
-def _slice(device) -> int:
-    return getattr(device, "slice_index", None) or 0
 
 
 def _torus(devices, chip: Chip) -> list[tuple[int, bool]]:

@@ -19,8 +19,8 @@ import numpy as np
 from cogvit_jax import hlo
 from cogvit_jax.collectives import KINDS, Collective, replica_groups
 from cogvit_jax.hlo import Instruction, Module
+from cogvit_jax.hlo_traffic import traffic
 
-_FREE = {"parameter", "constant", "get-tuple-element", "tuple", "bitcast", "while", "conditional"}
 _KERNEL = "tpu_custom_call"  # Pallas
 
 
@@ -110,7 +110,7 @@ def _one(
         return max(branches, key=lambda b: (b.cycles, b.matmul_flops), default=Cost()), 1
     if instruction.opcode == "call":
         return of(instruction.computations()[0]), 1
-    cost = Cost(hbm_bytes=_traffic(module, instruction, by_name))
+    cost = Cost(hbm_bytes=traffic(module, instruction, by_name))
     cycles = _estimated_cycles(instruction)
     cost.matmul_flops = _flops(instruction, by_name)
     if instruction.opcode in ("fusion", "async-start"):
@@ -209,6 +209,11 @@ def _collective(
     kind = instruction.opcode.removesuffix("-start")
     if kind in KINDS:
         return _make(kind, instruction, by_name, kind != instruction.opcode)
+    if instruction.opcode == "send" and (match := _TRANSFER.search(instruction.rest)):
+        kind = match[1].lower().replace("_", "-")
+        size = by_name[instruction.operands[0]].size
+        name = op_name(instruction)
+        return Collective(kind, size, (), True, 0.0, 0.0, name, over_dcn=True)
     starts = instruction.name.startswith("async-collective-start")
     called = instruction.computations()
     # Of the fusions that hold an asynchronous collective only the first starts it; those between,
@@ -224,6 +229,11 @@ def _collective(
     return None
 
 
+# How the compiler writes what crosses from slice to slice: a send to the host and a receive.
+_TRANSFER = re.compile(r'_xla_megascale_transfer_type="(\w+)"')
+_RENDEZVOUS = re.compile(r'_xla_host_transfer_rendezvous="([^"]*)"')
+
+
 def _make(
     kind: str, instruction: Instruction, by_name: dict[str, Instruction], asynchronous: bool
 ) -> Collective:
@@ -237,73 +247,14 @@ def _ends(instruction: Instruction, by_name: dict[str, Instruction]) -> str:
     """Name of the instruction which started what this one waits for."""
     if instruction.name.startswith("async-collective-done"):
         return instruction.name.replace("done", "start")
+    if instruction.opcode == "recv-done":
+        received = by_name.get(instruction.operands[0])
+        meeting = _RENDEZVOUS.search(received.rest) if received else None
+        sends = (i for i in by_name.values() if i.opcode == "send")
+        same = (i.name for i in sends if meeting and meeting[0] in i.rest)
+        return next(same, "")
+    if instruction.opcode == "send-done":  # what was sent is still under way
+        return ""
     if instruction.opcode.endswith("-done") and instruction.operands:
         return instruction.operands[0]
     return ""
-
-
-def _traffic(module: Module, instruction: Instruction, by_name: dict[str, Instruction]) -> float:
-    """HBM bytes that an instruction reads and writes. A fusion that slices an operand or updates
-    part of a result touches only that part, and one that hands an operand on does not touch it.
-    """
-    if instruction.opcode in _FREE or instruction.opcode.endswith("-done"):
-        return 0.0
-    called = instruction.computations() if instruction.opcode == "fusion" else ()
-    inner = module.computations[called[0]] if called else ()
-    read = sum(
-        _part(module, inner, number, by_name[name])
-        for number, name in enumerate(instruction.operands)
-        if name in by_name
-    )
-    return read + _written(instruction, inner)
-
-
-def _written(instruction: Instruction, inner: Sequence[Instruction]) -> float:
-    by_name = {i.name: i for i in inner}
-    root = next((i for i in inner if i.root), None)
-    parts = (
-        [by_name.get(name) for name in root.operands] if root and root.opcode == "tuple" else [root]
-    )
-    if len(parts) != len(instruction.shapes):
-        return float(sum(s.size for s in instruction.shapes if s.in_hbm))
-    total = 0.0
-    for part, shape in zip(parts, instruction.shapes, strict=True):
-        while part is not None and part.opcode == "bitcast":
-            part = by_name.get(part.operands[0])
-        if part is not None and part.opcode == "dynamic-update-slice":
-            total += by_name[part.operands[1]].size
-        elif shape.in_hbm and (part is None or part.opcode != "parameter"):
-            total += shape.size
-    return total
-
-
-def _part(module: Module, inner: Sequence[Instruction], number: int, operand: Instruction) -> float:
-    """Bytes of operand `number` that the fused computation `inner` reads from HBM."""
-    whole = float(sum(s.size for s in operand.shapes if s.in_hbm))
-    return min(whole, _touched(module, inner, _parameter(inner, number), whole)) if whole else 0.0
-
-
-def _parameter(inner: Sequence[Instruction], number: int) -> str:
-    names = [i.name for i in inner if i.opcode == "parameter" and i.literal == str(number)]
-    return names[0] if names else ""
-
-
-def _touched(module: Module, inner: Sequence[Instruction], name: str, whole: float) -> float:
-    users = [i for i in inner if name in i.operands]
-    total = 0.0 if users else whole
-    for user in users:
-        if user.opcode in ("dynamic-slice", "slice", "gather"):
-            total += user.size
-        elif user.opcode == "bitcast":
-            total += _touched(module, inner, user.name, whole)
-        elif user.opcode == "fusion":
-            nested = module.computations[user.computations()[0]]
-            parameter = _parameter(nested, user.operands.index(name))
-            total += _touched(module, nested, parameter, whole)
-        elif user.opcode == "tuple" or (
-            user.opcode == "dynamic-update-slice" and user.operands[0] == name
-        ):
-            continue  # handed on, or updated in place
-        else:
-            return whole
-    return total

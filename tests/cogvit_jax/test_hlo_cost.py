@@ -279,3 +279,30 @@ def test_times_of_collectives_on_a_torus():
     far = tuple((i, (i + 128) % 256) for i in range(256))
     assert seconds("collective-permute", far) == pytest.approx(8 * size / 45e9, rel=1e-2)
     assert seconds("all-reduce", ((3,),)) == 0
+
+
+# What the compiler makes of a sum over two slices, shortened.
+SLICES = """HloModule m, is_scheduled=true
+
+ENTRY %main (p: f32[32,1024]) -> f32[32,1024] {
+  %p = f32[32,1024]{1,0} parameter(0)
+  %t = token[] after-all()
+  %send = (f32[32,1024]{1,0}, u32[], token[]) send(%p, %t), channel_id=2, is_host_transfer=true, frontend_attributes={_xla_host_transfer_rendezvous="all-reduce_0",_xla_megascale_transfer_type="ALL_REDUCE"}
+  %recv = (f32[32,1024]{1,0}, u32[], token[]) recv(%t), channel_id=1, is_host_transfer=true, frontend_attributes={_xla_host_transfer_rendezvous="all-reduce_0",_xla_megascale_transfer_type="ALL_REDUCE"}
+  %send-done = token[] send-done(%send), channel_id=2
+  %copy = f32[32,1024]{1,0} copy(%p), backend_config={"estimated_cycles":"70"}
+  %recv-done = (f32[32,1024]{1,0}, token[]) recv-done(%recv), channel_id=1
+  ROOT %r = f32[32,1024]{1,0} get-tuple-element(%recv-done), index=0
+}
+"""  # noqa: E501
+
+
+def test_what_crosses_between_slices_counts_as_a_collective_over_dcn():
+    from cogvit_jax.topology import CHIPS
+
+    (transfer,) = hlo_cost.analyse(SLICES).collectives
+    assert (transfer.kind, transfer.over_dcn, transfer.asynchronous) == ("all-reduce", True, True)
+    assert transfer.window_cycles == 70
+    assert transfer.axes(FakeMesh) == "dcn"
+    chip = CHIPS["TPU v5 lite"]
+    assert transfer.seconds(FakeMesh, chip) == 32 * 1024 * 4 / chip.dcn_bandwidth
