@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import re
-from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +137,7 @@ def kernel_seconds(name: str, flops: float, chip: topology.Chip) -> float:
     return flops / (0.5 * chip.peak_flops) if seconds is None else seconds
 
 
-def by_part(cycles_by_op: Counter, clock: float) -> dict[str, dict[str, float]]:
+def by_part(cycles_by_op: Mapping[str, float], clock: float) -> dict[str, dict[str, float]]:
     """Seconds of each part of the model: forward, recomputed, backward."""
     parts: dict[str, dict[str, float]] = {}
     for name, cycles in cycles_by_op.items():

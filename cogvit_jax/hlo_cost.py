@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import json
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +22,10 @@ from cogvit_jax.hlo import Instruction, Module
 from cogvit_jax.hlo_traffic import traffic
 
 _KERNEL = "tpu_custom_call"  # Pallas
+
+
+def _zeros() -> dict[str, float]:
+    return defaultdict(float)
 
 
 @dataclasses.dataclass
@@ -45,9 +49,9 @@ class Cost:
     matmul_cycles: float = 0.0
     hbm_bytes: float = 0.0
     unknown_loops: int = 0
-    cycles_by_op: Counter = dataclasses.field(default_factory=Counter)
-    kernels: Counter = dataclasses.field(default_factory=Counter)
-    kernel_flops: Counter = dataclasses.field(default_factory=Counter)
+    cycles_by_op: dict[str, float] = dataclasses.field(default_factory=_zeros)
+    kernels: dict[str, float] = dataclasses.field(default_factory=_zeros)
+    kernel_flops: dict[str, float] = dataclasses.field(default_factory=_zeros)
     collectives: list[Collective] = dataclasses.field(default_factory=list)
 
     def add(self, other: "Cost", times: float = 1) -> None:
