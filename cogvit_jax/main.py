@@ -15,6 +15,7 @@ from rich.console import Console
 from cogvit_jax import commands, compilation_cache, processes, run_dir, train_loop
 from cogvit_jax.checkpoint import require_writable
 from cogvit_jax.host_memory import keep_freed_memory
+from cogvit_jax.host_threads import room_for_collectives
 from cogvit_jax.programs import EXPECTED_ERRORS, build
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -26,6 +27,7 @@ def main(argv: list[str]) -> None:
     """Entry point under absl."""
     if len(argv) > 1:
         raise app.UsageError(f"unknown argument {argv[1]!r}; fields are set as --config.a.b=value")
+    room_for_collectives()
     try:
         processes.join()
         with processes.end_together():

@@ -12,8 +12,9 @@ import pytest
 from absl import flags
 from jax.sharding import Mesh
 
-from cogvit_jax import sharding
+from cogvit_jax import host_threads, sharding
 
+host_threads.room_for_collectives()
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Grain's worker processes read absl flags, which no absl main has parsed here.
 flags.FLAGS.mark_as_parsed()
