@@ -138,9 +138,9 @@ def require_writable(workdir: str) -> None:
             f"--workdir={workdir} is not writable ({error.strerror or error}): "
             "choose a folder you own, or change its permissions."
         ) from error
-    except (ImportError, NotImplementedError) as error:
+    except (ImportError, NotImplementedError) as error:  # what epath raises for an unknown store
         raise ConfigError(
-            f"--workdir={workdir}: {error} Remote folders need the library of their store: "
+            f"--workdir={workdir}: {error} Remote folders need the package of their store: "
             "pip install gcsfs for gs://, s3fs for s3://."
         ) from error
 

@@ -95,7 +95,7 @@ def cli() -> None:
     if any(arg.startswith("--topology") for arg in sys.argv):
         # Nothing runs here: a TPU or GPU of this machine is not needed.
         jax.config.update("jax_platforms", "cpu")
-    # Deep enough that a buffer's line is in the model, not in the library that it calls.
+    # Deep enough that a buffer's line is in the model, not in what the model calls.
     jax.config.update("jax_traceback_in_locations_limit", 30)
     commands.run(main, required=["config"])
 

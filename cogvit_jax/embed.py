@@ -18,7 +18,7 @@ from absl import flags
 from rich.console import Console
 from rich.table import Table
 
-from cogvit_jax import commands, compilation_cache, run_dir
+from cogvit_jax import commands, compilation_cache, run_dir, sharding
 from cogvit_jax.data.records import Record
 from cogvit_jax.programs import EXPECTED_ERRORS, build, stage2
 
@@ -36,7 +36,7 @@ def embed(workdir: str, files: list[str], texts: list[str]) -> dict[str, Any]:
         loss's `scale` and `bias`. Pictures that cannot be decoded are left out and logged.
     """
     config = run_dir.load_config(workdir)
-    config.mesh.update(data=-1, fsdp=1, tensor=1)
+    config.mesh.update(sharding.data_parallel())
     config.data.heldout = ""
     program = build(config)
     params, _ = run_dir.load_params(program, config, workdir)

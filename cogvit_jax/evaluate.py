@@ -12,7 +12,7 @@ from absl import flags
 from etils import epath
 from rich.console import Console
 
-from cogvit_jax import commands, compilation_cache, hooks, processes, run_dir
+from cogvit_jax import commands, compilation_cache, hooks, processes, run_dir, sharding
 from cogvit_jax.metrics import save_picture
 from cogvit_jax.programs import EXPECTED_ERRORS, build
 
@@ -24,7 +24,7 @@ HELDOUT = flags.DEFINE_string(
 def evaluate(workdir: str, heldout: str | None, console: Console) -> dict[str, float]:
     """Runs every evaluator of a run on its newest checkpoint; returns and writes the figures."""
     config = run_dir.load_config(workdir)
-    config.mesh.update(data=-1, fsdp=1, tensor=1)  # whatever devices are here
+    config.mesh.update(sharding.data_parallel())
     if heldout is not None:
         config.data.heldout = heldout
     program = build(config)

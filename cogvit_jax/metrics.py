@@ -112,7 +112,7 @@ class RemoteLines:
 
 
 def open_board(folder: epath.Path, first_step: int) -> SummaryWriter | None:
-    """TensorBoard files; None, with a note, where their library for a remote store is missing."""
+    """TensorBoard files; None, with a note, where their package for a remote store is missing."""
     scheme, remote, _ = str(folder).partition("://")
     libraries = {
         "gs": (record_writer.GCS_ENABLED, "pip install google-cloud-storage"),

@@ -62,9 +62,19 @@ def make_mesh(config: MeshSettings, devices: Sequence[Any] | None = None) -> Mes
     return Mesh(placed, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
+def data_parallel() -> dict[str, int]:
+    """`config.mesh` for whatever devices are here, whatever a run was trained on."""
+    return {"dcn": len(slice_indices(jax.devices())), "data": -1, "fsdp": 1, "tensor": 1}
+
+
+def slice_indices(devices: Sequence[Any]) -> list[int]:
+    """Numbers of the slices that devices belong to; one where the platform knows none."""
+    return sorted({getattr(d, "slice_index", None) or 0 for d in devices})
+
+
 def _slices(devices: list[Any], num: int) -> list[list[Any]]:
     """The devices of each slice; where the platform knows none, consecutive devices."""
-    found = sorted({getattr(d, "slice_index", None) or 0 for d in devices})
+    found = slice_indices(devices)
     if len(found) == 1:
         return np.array_split(np.asarray(devices, object), num)  # type: ignore[return-value]
     if len(found) != num:

@@ -44,8 +44,8 @@ class Chip:
 # By `device_kind`. Peak FLOP/s, HBM and ICI bandwidth: the vendor's system pages and "How to Scale
 # Your Model" (jax-ml.github.io/scaling-book, table of TPU specs). Usable HBM: the limit that libtpu
 # 0.0.42's out-of-memory message names. Clock: v5e follows from its peak (4 MXUs of 128 x 128);
-# those of v4 and v5p from theirs; v6e and TPU7x are assumed. DCN: 200 Gbit/s per host of 8 (v5e,
-# v6e) or 4 chips, from the same book.
+# those of v4 and v5p from theirs. Assumed: the clocks of v6e and TPU7x, TPU7x's links, and a
+# network of 200 Gbit/s per host of 8 (v5e, v6e) or 4 chips between slices.
 CHIPS = {
     "TPU v4": Chip("v4", 275e12, int(30.75 * GIB), 1228e9, 45e9, 3, 1.05e9, 6.25e9),
     "TPU v5 lite": Chip("v5e", 197e12, int(15.75 * GIB), 819e9, 45e9, 2, 1.5e9, 3.125e9),
@@ -97,7 +97,7 @@ def devices(name: str) -> list[Any]:
 
 
 def _describe(name: str, options: dict[str, Any]) -> list[Any]:
-    # Compiling touches no hardware, so several processes may load the library, and none needs to
+    # Compiling touches no hardware, so several processes may load libtpu, and none needs to
     # ask a metadata server which machine it is on.
     os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")

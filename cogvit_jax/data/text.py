@@ -42,7 +42,7 @@ class SentencePieceTokenizer:
 class HuggingFaceTokenizer:
     """A Hugging Face fast tokenizer; pickles, so that loader workers can hold it."""
 
-    processor: Any  # tokenizers.Tokenizer; the library is optional
+    processor: Any  # tokenizers.Tokenizer; an optional package
     vocab_size: int
     pad_id: int
     eos_id: int
@@ -71,7 +71,7 @@ def load_tokenizer(path: str = "") -> Tokenizer:
     Raises:
         FileNotFoundError: no such file.
         ValueError: another kind of file, a corrupt one, or one without a pad or eos token.
-        ImportError: a `*.json` without the `tokenizers` library.
+        ImportError: a `*.json` without the `tokenizers` package.
     """
     file = Path(path) if path else TOKENIZER_PATH
     if file.suffix not in (".model", ".json"):
@@ -126,11 +126,11 @@ def _load_hugging_face(file: Path) -> HuggingFaceTokenizer:
         import tokenizers
     except ImportError as error:
         raise ImportError(
-            f"Tokenizer '{file}' needs the tokenizers library: pip install -e '.[hf]'"
+            f"Tokenizer '{file}' needs the tokenizers package: pip install -e '.[hf]'"
         ) from error
     try:
         processor = tokenizers.Tokenizer.from_file(str(file))
-    except Exception as error:  # the library raises a bare Exception
+    except Exception as error:  # tokenizers raises a bare Exception
         raise _corrupt(file, error) from error
     pad_id = _first_known(processor, _PAD_NAMES)
     if processor.padding:

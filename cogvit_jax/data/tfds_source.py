@@ -97,7 +97,7 @@ def _load(tfds: Any, name: str, split: str) -> tuple[Any, Any]:
             builder = tfds.builder(name)
         decoders = {"image": tfds.decode.SkipDecoding()}
         return builder, builder.as_data_source(split, decoders=decoders)
-    # The library has no common base class for these.
+    # TFDS has no common base class for these.
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else ""
         raise ValueError(

@@ -121,7 +121,7 @@ def _index(shard: str) -> list[Sample]:
         if span is None or span.start + span.size > size:
             cut = True
             continue
-        # As the webdataset library does: the key ends at the first dot of the base name.
+        # As webdataset itself does: the key ends at the first dot of the base name.
         folder, base = os.path.split(name)
         stem, _, extension = base.partition(".")
         groups.setdefault(os.path.join(folder, stem), {})[extension.lower()] = span

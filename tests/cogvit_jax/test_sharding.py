@@ -63,6 +63,13 @@ def test_slices_stand_along_the_dcn_axis(slices, monkeypatch):
         sharding.make_mesh(MeshSettings(data=8), slices)
 
 
+def test_a_mesh_for_whatever_is_here_knows_the_slices(slices, monkeypatch):
+    here = sharding.make_mesh(MeshSettings(**sharding.data_parallel()))
+    assert dict(here.shape) == {"dcn": 1, "data": 8, "fsdp": 1, "tensor": 1}
+    monkeypatch.setattr(jax, "devices", lambda: slices)
+    assert sharding.data_parallel()["dcn"] == 2
+
+
 def test_hosts_that_are_not_told_apart_make_slices_of_consecutive_devices():
     mesh = sharding.make_mesh(MeshSettings(dcn=2, fsdp=2))
     assert [d.id for d in mesh.devices[0].flat] == [d.id for d in jax.devices()[:4]]
