@@ -229,7 +229,7 @@ def jax_siglip_side(args: argparse.Namespace) -> Callable[[], None]:
     states = [train_step.init_state(built, setup.optimizer.transform, 0, setup.shardings)]
 
     def step() -> None:
-        state, metrics = setup.step_fn(states.pop(), built.frozen, batch)
+        state, metrics = setup.step_fn(states.pop(), built.frozen(), batch)
         states.append(state)
         metrics["loss"].block_until_ready()
 

@@ -83,7 +83,7 @@ def compile_step(
     options = settings.read(train_loop.TrainSettings, config.train, "config.train")
     setup = train_loop.prepare(program, config, options, Console(quiet=True))
     state = jax.tree.map(_placed, setup.shapes, setup.shardings)
-    frozen = jax.tree.map(lambda x: _placed(x, x.sharding), program.frozen)
+    frozen = program.frozen_shapes()
     lowered = setup.step_fn.lower(state, frozen, batch)  # type: ignore[attr-defined]
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:

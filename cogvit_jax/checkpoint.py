@@ -1,7 +1,8 @@
 """Checkpoints with Orbax: parameters, the rest of the train state, data state, metadata.
 
-Layout of a step: `params/` (an item of its own, so that evaluation reads nothing else), `rest/`
-(optimizer state, step, rng, skip counter), `data/` and `meta/` (JSON). Saves are asynchronous and
+Layout of a step: `params/` and, where the program has any, `statistics/` (items of their own, so
+that evaluation reads nothing else), `rest/` (optimizer state, step, rng, skip counter), `data/` and
+`meta/` (JSON). Saves are asynchronous and
 appear by an atomic rename: a process killed at any moment leaves the previous step intact.
 """
 
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 from orbax.checkpoint.checkpoint_managers import preservation_policy as keep
@@ -46,17 +48,15 @@ class Checkpointer:
         """Starts saving; returns when the arrays are copied to the host."""
         if step == self.latest_step:
             return
-        meta = {"parameters": _shapes(state.params)}
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                params=ocp.args.StandardSave(state.params),
-                rest=ocp.args.StandardSave(_rest(state)),
-                data=ocp.args.JsonSave(data),
-                meta=ocp.args.JsonSave(meta),
-            ),
-            force=True,
-        )
+        items = {
+            "params": ocp.args.StandardSave(state.params),
+            "rest": ocp.args.StandardSave(_rest(state)),
+            "data": ocp.args.JsonSave(data),
+            "meta": ocp.args.JsonSave({"parameters": _shapes(state.params)}),
+        }
+        if state.statistics is not None:
+            items["statistics"] = ocp.args.StandardSave(state.statistics)
+        self._manager.save(step, args=ocp.args.Composite(**items), force=True)
 
     def restore(self, shapes: TrainState, shardings: TrainState) -> tuple[TrainState, dict]:
         """(state placed as `shardings` says, data state) of the newest checkpoint.
@@ -67,21 +67,48 @@ class Checkpointer:
         step = self._require_step()
         self._check_shapes(step, shapes.params)
         abstract = jax.tree.map(_abstract, shapes, shardings)
-        args = ocp.args.Composite(
-            params=ocp.args.StandardRestore(abstract.params),
-            rest=ocp.args.StandardRestore(_rest(abstract)),
-            data=ocp.args.JsonRestore(),
-        )
-        found = self._read(step, args)
-        return TrainState(params=found.params, **found.rest), found.data
+        items = {
+            "params": ocp.args.StandardRestore(abstract.params),
+            "rest": ocp.args.StandardRestore(_rest(abstract)),
+            "data": ocp.args.JsonRestore(),
+        }
+        if shapes.statistics is not None:
+            items["statistics"] = ocp.args.StandardRestore(abstract.statistics)
+        found = self._read(step, ocp.args.Composite(**items))
+        statistics = found.get("statistics")
+        return TrainState(params=found.params, statistics=statistics, **found.rest), found.data
 
-    def restore_params(self, shapes: Any, shardings: Any) -> tuple[Any, int]:
-        """(parameters, step) of the newest checkpoint, and nothing else."""
+    def restore_params(
+        self, shapes: Any, shardings: Any, statistics: Any = None
+    ) -> tuple[Any, Any, int]:
+        """(parameters, statistics, step) of the newest checkpoint, and nothing else.
+
+        `statistics` are shapes with shardings, or None where the program has none.
+        """
         step = self._require_step()
         self._check_shapes(step, shapes)
         abstract = jax.tree.map(_abstract, shapes, shardings)
-        found = self._read(step, ocp.args.Composite(params=ocp.args.StandardRestore(abstract)))
-        return found.params, step
+        items = {"params": ocp.args.StandardRestore(abstract)}
+        if statistics is not None:
+            items["statistics"] = ocp.args.StandardRestore(statistics)
+        found = self._read(step, ocp.args.Composite(**items))
+        return found.params, found.get("statistics"), step
+
+    def save_params(self, params: Any) -> None:
+        """Writes parameters alone, as step 0: a start for other runs, not a run to go on with."""
+        args = ocp.args.Composite(
+            params=ocp.args.StandardSave(params),
+            meta=ocp.args.JsonSave({"parameters": _shapes(params)}),
+        )
+        self._manager.save(0, args=args, force=True)
+
+    def read_params(self) -> tuple[dict[str, np.ndarray], int]:
+        """(path -> array on this host, step) of the newest checkpoint, whatever its model is."""
+        step = self._require_step()
+        meta = self._read(step, ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
+        empty = {name: np.empty(shape, np.float32) for name, shape in meta["parameters"].items()}
+        args = ocp.args.Composite(params=ocp.args.StandardRestore(tree.unflatten(empty)))
+        return dict(tree.named_leaves(self._read(step, args).params)), step
 
     def wait(self) -> None:
         """Returns when all saves are on disk; raises what went wrong in them."""
@@ -123,6 +150,30 @@ class Checkpointer:
                 f"{self.directory}/{step} cannot be read: {error}\nRemove that folder to fall back "
                 f"to an older checkpoint (there are: {self._manager.all_steps()})."
             ) from error
+
+
+def save_params(workdir: str, params: Any) -> None:
+    """Writes parameters alone into a workdir, for `read_params` and `config.train.init_from`."""
+    saved = Checkpointer(workdir)
+    try:
+        saved.save_params(params)
+        saved.wait()
+    finally:
+        saved.close()
+
+
+def read_params(workdir: str) -> tuple[dict[str, Any], int]:
+    """(tree of numpy arrays, step) of a workdir's newest checkpoint.
+
+    Raises:
+        CheckpointError: there is none, or it cannot be read.
+    """
+    saved = Checkpointer(workdir)
+    try:
+        arrays, step = saved.read_params()
+    finally:
+        saved.close()
+    return tree.unflatten(arrays), step
 
 
 def require_writable(workdir: str) -> None:

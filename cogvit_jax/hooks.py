@@ -165,7 +165,10 @@ def evaluate(
     def run(step: int, state: TrainState, metrics: Metrics) -> None:
         jax.block_until_ready(metrics)
         with timer.paused():
-            values = run_evaluators(evaluators, state.params, console, f"step {step:>6}")
+            params = state.params
+            if state.statistics is not None:
+                params = {**params, "statistics": state.statistics}
+            values = run_evaluators(evaluators, params, console, f"step {step:>6}")
             writer.write(step, values)
 
     return run

@@ -19,11 +19,13 @@ class Loss(NamedTuple):
         total: sum of the terms, f32 scalar.
         weight: what it is summed over; the gradient is that of `total / max(weight, 1)`.
         metrics: name -> (sum, count) pairs, averaged exactly over microbatches and devices.
+        sums: what `Statistics.update` needs, added up over microbatches and devices.
     """
 
     total: jax.Array
     weight: jax.Array
     metrics: dict[str, tuple[jax.Array, jax.Array]]
+    sums: Any = ()
 
 
 class Batches(Protocol):
@@ -56,6 +58,24 @@ Hook = Callable[[int, "TrainState", dict[str, Any]], None]
 
 
 @dataclasses.dataclass(frozen=True)
+class Statistics:
+    """Numbers that follow the data and that no gradient touches, such as a running mean.
+
+    They are part of the state and of the checkpoint. The loss finds them, as they were before the
+    step, in its batch under "statistics"; evaluators find them in their params under that name.
+
+    Attributes:
+        init: () -> a tree of arrays that shows the shapes.
+        calibrate: frozen -> such a tree, the first values of a fresh run.
+        update: (tree, `Loss.sums` of the whole batch) -> (tree, {name: scalar to log}).
+    """
+
+    init: Callable[[], Any]
+    calibrate: Callable[[Any], Any]
+    update: Callable[[Any, Any], tuple[Any, dict[str, jax.Array]]]
+
+
+@dataclasses.dataclass(frozen=True)
 class Program:
     """What one kind of training is; see `programs/`.
 
@@ -68,8 +88,11 @@ class Program:
             microbatches and go back through `shared` once.
         batches: saved state or None -> Batches.
         mesh: devices.
-        frozen: arrays the loss reads but no gradient touches (teachers, a reference policy); they
-            go through the step's arguments, since a closure would bake them into the executable.
+        frozen: () -> arrays on the devices that the loss reads but no gradient touches (teachers, a
+            reference policy), called when training starts; they go through the step's arguments,
+            since a closure would bake them into the executable, and are not checkpointed.
+        frozen_shapes: () -> their shapes, with shardings, without reading them.
+        statistics: what follows the data in the state; None = nothing.
         evaluators: name -> (params -> {metric: float or image array}).
         step_flops: batch arrays -> model FLOPs of one step (forward and backward).
         num_examples: batch arrays -> examples in it, for throughput.
@@ -81,7 +104,9 @@ class Program:
     loss: Callable[[Params, Any, BatchArrays, jax.Array], Loss]
     batches: Callable[[dict[str, Any] | None], Batches]
     mesh: Mesh
-    frozen: Any = None
+    frozen: Callable[[], Any] = lambda: None
+    frozen_shapes: Callable[[], Any] = lambda: None
+    statistics: Statistics | None = None
     evaluators: Mapping[str, Evaluator] = dataclasses.field(default_factory=dict)
     step_flops: Callable[[BatchArrays], float] = lambda _: 0.0
     num_examples: Callable[[BatchArrays], int] = lambda _: 0
@@ -100,6 +125,7 @@ class TrainState(struct.PyTreeNode):
         opt_state: of the optimizer.
         key: random key, the same in every step; each step folds its number in.
         skipped: updates left out because they were not finite, int32 scalar.
+        statistics: see `Statistics`; None where the program has none.
     """
 
     step: Any
@@ -107,3 +133,4 @@ class TrainState(struct.PyTreeNode):
     opt_state: Any
     key: Any
     skipped: Any
+    statistics: Any = None

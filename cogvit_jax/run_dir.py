@@ -10,6 +10,7 @@ from typing import Any
 import jax
 from absl import flags
 from etils import epath
+from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 from rich.console import Console
 
@@ -54,16 +55,26 @@ def load_config(workdir: str) -> Any:
 def load_params(program: Program, config: Any, workdir: str) -> tuple[Any, int]:
     """(parameters on the program's mesh, step) of the workdir's newest checkpoint.
 
+    Where the program has statistics, they are in the parameters under "statistics".
+
     Raises:
         CheckpointError: there is none, or it is of another model.
     """
     shapes = jax.eval_shape(program.init, jax.random.key(0))
     shardings = sharding.param_shardings(program.mesh, config.mesh.rules, shapes)
+    statistics = None
+    if program.statistics is not None:
+        everywhere = NamedSharding(program.mesh, PartitionSpec())
+        statistics = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere),
+            jax.eval_shape(program.statistics.init),
+        )
     saved = Checkpointer(workdir)
     try:
-        return saved.restore_params(shapes, shardings)
+        params, found, step = saved.restore_params(shapes, shardings, statistics)
     finally:
         saved.close()
+    return (params if found is None else {**params, "statistics": found}), step
 
 
 def process_age() -> float:

@@ -175,6 +175,22 @@ def put_batch(mesh: Mesh, batch: Any) -> Any:
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
 
 
+def replicate(mesh: Mesh, tree_of_arrays: Any) -> Any:
+    """Host arrays, the same on every process -> global arrays that every device holds whole."""
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    return place(tree_of_arrays, jax.tree.map(lambda _: everywhere, tree_of_arrays))
+
+
+def place(tree_of_arrays: Any, shardings: Any) -> Any:
+    """Host arrays, the same on every process -> global arrays where the shardings say."""
+
+    def put(x: Any, sharding: NamedSharding) -> jax.Array:
+        x = np.asarray(x)
+        return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
+
+    return jax.tree.map(put, tree_of_arrays, shardings)
+
+
 def to_host(x: Any) -> Any:
     """Global arrays, sharded or not, as numpy arrays on every process."""
     if jax.process_count() == 1:

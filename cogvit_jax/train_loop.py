@@ -22,6 +22,7 @@ from cogvit_jax import hooks, metrics, optim, settings, sharding
 from cogvit_jax.checkpoint import Checkpointer, require_writable
 from cogvit_jax.program import Batches, Hook, Program, TrainState
 from cogvit_jax.train_step import StepFn, init_state, make_step, state_shapes, state_shardings
+from cogvit_jax.warm_start import warm_start
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +37,8 @@ class TrainSettings:
         tpu_compiler_options: (name, value) pairs for XLA where the step runs on TPUs.
         nonfinite: on a NaN or infinite loss "stop", or "skip" the update up to `max_skips` times.
         profile_start, profile_stop: steps traced into workdir/profile; 0, 0 = none.
+        init_from: workdir whose newest parameters a fresh run starts from; "" = none.
+        init_rules: which of them and under what names, see `warm_start`.
     """
 
     steps: int
@@ -50,6 +53,8 @@ class TrainSettings:
     max_skips: int = 0
     profile_start: int = 0
     profile_stop: int = 0
+    init_from: str = ""
+    init_rules: tuple[tuple[str, str], ...] = ()
 
 
 def run(
@@ -81,13 +86,15 @@ def run(
         saved = Checkpointer(workdir, options.keep_last, options.keep_every)
         stack.callback(saved.close)
         setup = prepare(program, config, options, console)
-        state, data_state = start(setup, saved, config.seed, console)
+        frozen = program.frozen()
+        state, data_state = start(setup, saved, frozen, config, options, console)
         first = int(state.step)
         batches = stack.enter_context(contextlib.closing(program.batches(data_state)))
         writer = stack.enter_context(contextlib.closing(metrics.Writer(workdir, first)))
         bar, show = hooks.progress(console, first, options.steps)
         stack.enter_context(bar)
-        tools = Tools(workdir, saved, batches, writer, metrics.StepTimer(), hooks.Later(), console)
+        timer, later = metrics.StepTimer(), hooks.Later()
+        tools = Tools(workdir, saved, frozen, batches, writer, timer, later, console)
         each_step = standard_hooks(setup, options, tools, int(state.skipped), show, startup)
         profile = hooks.profile(workdir, options.profile_start, options.profile_stop, first)
         each_step.append(stack.enter_context(profile))
@@ -141,14 +148,27 @@ def prepare(program: Program, config: Any, options: TrainSettings, console: Cons
 
 
 def start(
-    setup: Setup, saved: Checkpointer, seed: int, console: Console
+    setup: Setup,
+    saved: Checkpointer,
+    frozen: Any,
+    config: Any,
+    options: TrainSettings,
+    console: Console,
 ) -> tuple[TrainState, dict[str, Any] | None]:
     """The newest checkpoint's state and data state, or a fresh state and None."""
-    if saved.latest_step is None:
-        return init_state(setup.program, setup.optimizer.transform, seed, setup.shardings), None
-    state, data_state = saved.restore(setup.shapes, setup.shardings)
-    console.print(f"Resuming {saved.directory} from step {int(state.step)}.")
-    return state, data_state
+    if saved.latest_step is not None:
+        state, data_state = saved.restore(setup.shapes, setup.shardings)
+        console.print(f"Resuming {saved.directory} from step {int(state.step)}.")
+        return state, data_state
+    program = setup.program
+    state = init_state(program, setup.optimizer.transform, config.seed, setup.shardings)
+    if options.init_from:
+        params = warm_start(state.params, options.init_from, options.init_rules, config, console)
+        state = state.replace(params=params)
+    if program.statistics is not None:
+        values = program.statistics.calibrate(frozen)
+        state = state.replace(statistics=sharding.replicate(program.mesh, values))
+    return state, None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,6 +177,7 @@ class Tools:
 
     workdir: str
     saved: Checkpointer
+    frozen: Any
     batches: Batches
     writer: metrics.Writer
     timer: metrics.StepTimer
@@ -172,7 +193,7 @@ def take_step(
     began = time.perf_counter()
     batch = next(tools.batches)
     waited = time.perf_counter() - began
-    state, measured = setup.step_fn(state, program.frozen, batch)
+    state, measured = setup.step_fn(state, tools.frozen, batch)
     tools.timer.add(program.num_examples(batch), program.step_flops(batch), waited)
     return state, measured
 

@@ -27,7 +27,8 @@ def state_shardings(program: Program, rules: tree.Rules, shapes: TrainState) -> 
     replicated = NamedSharding(program.mesh, PartitionSpec())
     params = sharding.param_shardings(program.mesh, rules, shapes.params)
     opt_state = sharding.like_params(program.mesh, shapes.params, params, shapes.opt_state)
-    return TrainState(replicated, params, opt_state, replicated, replicated)
+    statistics = jax.tree.map(lambda _: replicated, shapes.statistics)
+    return TrainState(replicated, params, opt_state, replicated, replicated, statistics)
 
 
 def init_state(
@@ -44,7 +45,8 @@ def _init(program: Program, transform: optax.GradientTransformation, seed: int) 
     init_key, step_key = jax.random.split(jax.random.key(seed))
     params = program.init(init_key)
     zero = jnp.zeros((), jnp.int32)
-    return TrainState(zero, params, transform.init(params), step_key, zero)
+    statistics = program.statistics.init() if program.statistics else None
+    return TrainState(zero, params, transform.init(params), step_key, zero, statistics)
 
 
 def make_step(
@@ -83,7 +85,9 @@ def make_step(
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         key = jax.random.fold_in(state.key, state.step)
         with jax.sharding.use_abstract_mesh(program.mesh.abstract_mesh):  # for sharding.keep_rows
-            loss, grads = gradients(program, state.params, frozen, batch, key, microbatches)
+            loss, grads = gradients(
+                program, state.params, frozen, batch, key, microbatches, state.statistics
+            )
         with jax.named_scope("optimizer"):
             updates, opt_state = transform.update(grads, state.opt_state, state.params)
             params = optax.apply_updates(state.params, updates)
@@ -92,13 +96,18 @@ def make_step(
         metrics = {"loss": mean_loss, "finite": finite.astype(jnp.float32)}
         metrics |= {k: s / jnp.maximum(n, 1) for k, (s, n) in loss.metrics.items()}
         metrics |= group_statistics(groups, grads, state.params, updates)
-        params, opt_state = jax.tree.map(
+        statistics = state.statistics
+        if program.statistics:
+            statistics, found = program.statistics.update(statistics, loss.sums)
+            metrics |= found
+        params, opt_state, statistics = jax.tree.map(
             lambda new, old: jnp.where(finite, new, old),
-            (params, opt_state),
-            (state.params, state.opt_state),
+            (params, opt_state, statistics),
+            (state.params, state.opt_state, state.statistics),
         )
         skipped = state.skipped + (1 - finite.astype(jnp.int32))
-        return TrainState(state.step + 1, params, opt_state, state.key, skipped), metrics
+        new = TrainState(state.step + 1, params, opt_state, state.key, skipped, statistics)
+        return new, metrics
 
     replicated = NamedSharding(program.mesh, PartitionSpec())
     return jax.jit(
@@ -116,6 +125,7 @@ def gradients(
     batch: BatchArrays,
     key: jax.Array,
     microbatches: int,
+    statistics: Any = None,
 ) -> tuple[Loss, Params]:
     """The summed loss and the gradient of `total / max(weight, 1)`.
 
@@ -135,7 +145,8 @@ def gradients(
 
     def total(params: Params, shared: Any, part: BatchArrays, key: jax.Array) -> Any:
         whole = tree.merge(shared, constants)
-        loss = program.loss(params, frozen, {**part, "shared": whole}, key)
+        known = {"shared": whole, "statistics": statistics}
+        loss = program.loss(params, frozen, {**part, **known}, key)
         return loss.total, loss
 
     grad_fn = jax.grad(total, argnums=(0, 1), has_aux=True)

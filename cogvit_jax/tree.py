@@ -1,7 +1,7 @@
 """Parameter trees by path: `vision/blocks/mlp/up/kernel`; ordered `(regex, value)` rules."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -25,6 +25,18 @@ def named_leaves(tree: Any) -> list[tuple[str, Any]]:
 def map_named(fn: Callable[[str, Any], Any], tree: Any) -> Any:
     """`fn(path, leaf)` for every leaf."""
     return jax.tree_util.tree_map_with_path(lambda p, x: fn(path_name(p), x), tree)
+
+
+def unflatten(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested dicts from `a/b/c` names."""
+    tree: dict[str, Any] = {}
+    for name, leaf in leaves.items():
+        *parents, last = name.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[last] = leaf
+    return tree
 
 
 def split_floats(tree: Any) -> tuple[Any, Any]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from cogvit_jax import settings
 from cogvit_jax.attention import Attention, Rope, axial_rope
@@ -38,6 +38,7 @@ class VisionSettings:
         patch_size: pixels per patch side.
         rope_theta: base of the rotary frequencies.
         qk_norm: RMS-normalise each head's queries and keys.
+        swiglu_limit: bound on the MLP's gate and up projections, see `layers.gated`; 0 = none.
         attention: "xla", "pallas" (TPU), "cudnn" (GPU), or "auto", see `attention.py`.
         pixel_mean, pixel_std: of the pixels in [0, 1], per channel.
         dtype: of activations; parameters are f32.
@@ -53,6 +54,7 @@ class VisionSettings:
     patch_size: int = 14
     rope_theta: float = 1e4
     qk_norm: bool = True
+    swiglu_limit: float = 0.0
     attention: str = "auto"
     pixel_mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     pixel_std: tuple[float, ...] = (0.5, 0.5, 0.5)
@@ -69,6 +71,7 @@ class Block(nn.Module):
     qk_norm: bool
     dtype: str
     implementation: str = "xla"
+    swiglu_limit: float = 0.0
 
     @nn.compact
     def __call__(
@@ -84,7 +87,8 @@ class Block(nn.Module):
         )
         x = keep_rows(x + attention(normed, segments, rope))
         normed = RMSNorm(dtype=self.dtype, name="norm2")(x)
-        return keep_rows(x + SwiGLU(self.mlp_dim, self.dtype, name="mlp")(normed)), None
+        mlp = SwiGLU(self.mlp_dim, self.dtype, self.swiglu_limit, name="mlp")
+        return keep_rows(x + mlp(normed)), None
 
 
 class CogViT(nn.Module):
@@ -95,6 +99,8 @@ class CogViT(nn.Module):
             already normalised floats.
         positions: (row, column) of each patch in its own image.
         segments: 0 = padding, k = k-th image of the row.
+        masked: tokens whose patch is replaced by the learned `mask_token` (masked-image modelling,
+            arXiv:2106.08254); None = none, and there is no such parameter.
     """
 
     width: int
@@ -109,6 +115,7 @@ class CogViT(nn.Module):
     remat: str = "none"
     scan_unroll: int = 1
     attention: str = "xla"
+    swiglu_limit: float = 0.0
 
     @nn.compact
     def __call__(
@@ -116,15 +123,28 @@ class CogViT(nn.Module):
         patches: UInt8[Array, "b t p"] | Float[Array, "b t p"],
         positions: Int[Array, "b t 2"],
         segments: Int[Array, "b t"],
+        masked: Bool[Array, "b t"] | None = None,
     ) -> Float[Array, "b t {self.width}"]:
         if patches.dtype == jnp.uint8:
             patches = normalize_pixels(patches, self.pixel_mean, self.pixel_std)
         x = dense(self.width, "patch_embedding", self.dtype)(patches.astype(self.dtype))
+        if masked is not None:
+            init = nn.initializers.truncated_normal(0.02)
+            token = self.param("mask_token", init, (1, 1, self.width), jnp.float32)
+            x = jnp.where(masked[..., None], token.astype(self.dtype), x)
         x = keep_rows(x)
         rope = axial_rope(positions, self.width // self.num_heads, self.rope_theta)
         blocks = scan.stack(Block, self.depth, self.remat, self.scan_unroll, num_inputs=2)
-        block = (self.num_heads, self.mlp_dim, self.qk_norm, self.dtype, self.attention)
-        x, _ = blocks(*block, name="blocks")(x, segments, rope)
+        block = blocks(
+            self.num_heads,
+            self.mlp_dim,
+            self.qk_norm,
+            self.dtype,
+            self.attention,
+            self.swiglu_limit,
+            name="blocks",
+        )
+        x, _ = block(x, segments, rope)
         return RMSNorm(dtype=self.dtype, name="norm")(x)
 
 
@@ -147,6 +167,7 @@ def build(config: VisionSettings) -> CogViT:
         remat=config.remat,
         scan_unroll=config.scan_unroll,
         attention="xla" if config.attention == "auto" else config.attention,
+        swiglu_limit=config.swiglu_limit,
     )
 
 
