@@ -23,8 +23,9 @@ from rich.console import Console
 from rich.table import Table
 
 from cogvit_jax import settings
-from cogvit_jax.data.examples import Collate, Examples
+from cogvit_jax.data.examples import Examples
 from cogvit_jax.data.layout import DataSettings, Layout
+from cogvit_jax.data.pairs import Collate, PairExample
 from cogvit_jax.data.records import Record, Source
 from cogvit_jax.data.sources import open_source
 from cogvit_jax.data.text import load_tokenizer
@@ -129,9 +130,9 @@ def pipeline(files: Sequence[bytes], config: DataSettings, num_batches: int) -> 
     layout = Layout.make(config, num_shards=1, seed=0)
     order = [(0, i % len(files)) for i in range(config.global_batch * num_batches)]
     patch_size = get_config().vision.patch_size
-    examples = Examples(
-        order, (Source("files", records),), tokenizer, layout, config, patch_size, 0, 0
-    )
+    make = PairExample(tokenizer, layout, config, patch_size)
+    share = (config.global_batch, layout.host_batch, layout.host_offset)
+    examples = Examples(order, (Source("files", records),), make, *share, seed=0, first=0)
     collate = Collate(layout, tokenizer.pad_id)
     making = packing = 0.0
     for number in range(num_batches):

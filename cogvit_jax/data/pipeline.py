@@ -1,49 +1,81 @@
-"""Training batches: a weighted mixture of sources -> NaFlex image batches with tokenized captions.
+"""Training batches of a weighted mixture of sources, decoded ahead of the step, placed on devices.
 
-Every batch is a pure function of (seed, batch number): which records, crops, captions and sequence
-lengths. So the place in the data is one number, the same for any number of hosts, reader threads
-or worker processes, and a resumed run sees exactly what an uninterrupted one would have seen. A
-corrupt record is replaced by another one, drawn by the same rule, and counted.
-
-Packed batches also depend on how many batch shards and microbatches there are, which share out
-token budgets and caption rows: on another mesh a record may get another budget, and another
-caption may be the one that is cut.
+Every batch is a pure function of (seed, batch number). So the place in the data is one number, the
+same for any number of hosts, reader threads or worker processes, and a resumed run sees exactly
+what an uninterrupted one would have seen. A corrupt record is replaced by another one, drawn by the
+same rule, and counted. What an example is, and how a batch is laid out, is for `pairs` (stage 2)
+and `pictures` (stage 1).
 """
 
+import dataclasses
 from collections import deque
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import grain
-import jax
 from absl import logging
 from jax.sharding import Mesh
 
 from cogvit_jax import settings, sharding
-from cogvit_jax.data.examples import Collate, Examples, TooManyCorruptRecords
-from cogvit_jax.data.layout import DataSettings, Layout
+from cogvit_jax.data.examples import Draw, Examples, TooManyCorruptRecords
 from cogvit_jax.data.mixture import open_mixture, shuffled_mixture
-from cogvit_jax.data.text import load_tokenizer
 
-__all__ = ["DataSettings", "TooManyCorruptRecords", "TrainBatches"]
+
+class LoaderSettings(Protocol):
+    """The fields of `config.data` that are read here, whatever else a program has there."""
+
+    @property
+    def train(self) -> str: ...
+    @property
+    def global_batch(self) -> int: ...
+    @property
+    def num_workers(self) -> int: ...
+    @property
+    def read_threads(self) -> int: ...
+    @property
+    def prefetch(self) -> int: ...
+    @property
+    def max_corrupt(self) -> int: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class _Batch:
+    """Examples -> arrays and figures, with ids and corrupt records beside them; picklable."""
+
+    collate: Callable[[Sequence[dict[str, Any]]], dict[str, Any]]
+
+    def __call__(self, examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        ids = [e["id"] for e in examples]
+        corrupt = [c for e in examples for c in e["corrupt"]]
+        return {**self.collate(examples), "ids": ids, "corrupt": corrupt}
 
 
 class TrainBatches:
-    """Batches of a mixture, from a saved place on; implements `program.Batches`.
-
-    A batch is `{"image": …, "text": …, "image_ids": …, "text_ids": …}`, see `examples.Collate`.
-    """
+    """Batches of a mixture, from a saved place on; implements `program.Batches`."""
 
     def __init__(
         self,
-        config: DataSettings,
+        config: LoaderSettings,
         mesh: Mesh,
-        patch_size: int,
         seed: int,
         state: dict | None,
-        positives: str = "concept",
-        microbatches: int = 1,
+        *,
+        make: Callable[[Draw], dict[str, Any]],
+        collate: Callable[[Sequence[dict[str, Any]]], dict[str, Any]],
+        host_batch: int,
+        host_offset: int,
     ):
+        """Opens the sources of `config.train`.
+
+        Args:
+            config: `config.data`.
+            mesh: where batches go.
+            seed: of the order and of everything random.
+            state: from `get_state`, or None for the beginning.
+            make: draw -> example; picklable.
+            collate: examples -> {"arrays": host arrays, "stats": figures}; picklable.
+            host_batch, host_offset: how many examples are this host's, and the first one's place.
+        """
         self._config, self._mesh = config, mesh
         sources, weights = open_mixture(config.train, "config.data.train")
         self._fingerprint = {
@@ -56,30 +88,17 @@ class TrainBatches:
         self._corrupt: dict[str, str] = {}  # where -> reason, in the order they were met
         if state is not None:
             self._resume(state)
-        layout = Layout.make(
-            config,
-            sharding.num_batch_shards(mesh),
-            seed,
-            microbatches,
-            num_hosts=jax.process_count(),
-            host=jax.process_index(),
-        )
-        tokenizer = load_tokenizer(config.tokenizer)
         examples = Examples(
             records=shuffled_mixture(sources, weights, seed),
             sources=sources,
-            tokenizer=tokenizer,
-            layout=layout,
-            config=config,
-            patch_size=patch_size,
+            make=make,
+            global_batch=config.global_batch,
+            host_batch=host_batch,
+            host_offset=host_offset,
             seed=seed,
             first=self._next,
-            by_concept=settings.choose(
-                {"concept": True, "pair": False}, positives, "config.loss.positives"
-            ),
         )
-        collate = Collate(layout, tokenizer.pad_id)
-        self._iterator = _read(examples, collate, config, layout.host_batch)
+        self._iterator = _read(examples, _Batch(collate), config, host_batch)
         self._stats: dict[str, float] = {}
         self._ready: deque[tuple[dict[str, Any], dict[str, Any]]] = deque()
         self._ids: Sequence[str] = ()
@@ -104,8 +123,8 @@ class TrainBatches:
         return self._ids
 
     def stats(self) -> dict[str, float]:
-        """Different records that could not be used so far; of the last batch on this host, the
-        shares of tokens that were padding and of caption tokens that were cut.
+        """Different records that could not be used so far, and figures of the last batch, both of
+        this host.
         """
         return {"data/corrupt_records": float(len(self._corrupt))} | self._stats
 
@@ -149,7 +168,7 @@ class TrainBatches:
             )
 
 
-def _read(examples: Examples, collate: Collate, config: DataSettings, size: int) -> Any:
+def _read(examples: Examples, batch: _Batch, config: LoaderSettings, size: int) -> Any:
     """Batches in order, decoded by threads or worker processes ahead of time."""
     options = grain.ReadOptions(
         num_threads=config.read_threads, prefetch_buffer_size=max(2 * size, 64)
@@ -157,4 +176,4 @@ def _read(examples: Examples, collate: Collate, config: DataSettings, size: int)
     dataset = grain.MapDataset.source(examples).to_iter_dataset(options)
     if config.num_workers:
         dataset = dataset.mp_prefetch(grain.MultiprocessingOptions(config.num_workers))
-    return iter(dataset.batch(size, drop_remainder=True, batch_fn=collate))
+    return iter(dataset.batch(size, drop_remainder=True, batch_fn=batch))

@@ -15,7 +15,7 @@ Shapes = dict[str, Any]
 def batch_shapes(
     config: DataSettings, mesh: Mesh, patch_size: int, microbatches: int = 1
 ) -> tuple[Shapes, ...]:
-    """Global batches of `TrainBatches` as `jax.ShapeDtypeStruct`s with their shardings.
+    """Global batches of `pairs.pair_batches` as `jax.ShapeDtypeStruct`s with their shardings.
 
     Opens no data and needs no devices: the mesh may be that of an ahead-of-time topology.
 
@@ -23,7 +23,7 @@ def batch_shapes(
         Padded images: one batch per budget, the longest first. Packed: one.
 
     Raises:
-        ConfigError: as for `TrainBatches`.
+        ConfigError: as for `pair_batches`.
     """
     layout = Layout.make(config, sharding.num_batch_shards(mesh), 0, microbatches)
     place = sharding.batch_sharding(mesh)

@@ -167,6 +167,18 @@ def random_crop(
     return image[top : top + box_height, left : left + box_width]
 
 
+def augment(
+    image: UInt8[np.ndarray, "h w 3"],
+    rng: np.random.Generator,
+    crop_scale: tuple[float, float],
+    flip: bool,
+) -> UInt8[np.ndarray, "h1 w1 3"]:
+    """A random crop of `crop_scale` of the area ((1, 1) = the whole) and, if asked for, a flip."""
+    if tuple(crop_scale) != (1.0, 1.0):
+        image = random_crop(image, rng, crop_scale)
+    return random_flip(image, rng) if flip else image
+
+
 def random_flip(
     image: UInt8[np.ndarray, "h w 3"], rng: np.random.Generator
 ) -> UInt8[np.ndarray, "h w 3"]:

@@ -6,7 +6,7 @@ from jax.sharding import Mesh
 
 from cogvit_jax import settings
 from cogvit_jax.checkpoint import CheckpointError
-from cogvit_jax.data.pipeline import TooManyCorruptRecords
+from cogvit_jax.data.examples import TooManyCorruptRecords
 from cogvit_jax.hooks import NonFiniteLoss
 from cogvit_jax.program import Program
 from cogvit_jax.programs import stage2

@@ -13,8 +13,9 @@ from jax.sharding import Mesh
 
 from cogvit_jax import settings, sharding
 from cogvit_jax.data.assets import FONT_PATH
+from cogvit_jax.data.layout import DataSettings
 from cogvit_jax.data.mixture import open_mixture
-from cogvit_jax.data.pipeline import DataSettings, TrainBatches
+from cogvit_jax.data.pairs import pair_batches
 from cogvit_jax.data.shapes import batch_shapes
 from cogvit_jax.data.text import load_tokenizer
 from cogvit_jax.evals.attention import make_diagnose, max_logits
@@ -76,7 +77,7 @@ def build(config: Any, mesh: Mesh | None = None) -> Program:
         init=lambda key: model.init(key, *dummy_inputs(vision, data))["params"],
         loss=make_pair_loss(model, method, loss.chunk_size, mesh),
         shared=make_share_texts(model, method, mesh),
-        batches=lambda state: TrainBatches(
+        batches=lambda state: pair_batches(
             data,
             mesh,
             vision.patch_size,

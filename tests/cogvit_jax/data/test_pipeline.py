@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from cogvit_jax import sharding
-from cogvit_jax.data import mixture, pipeline
-from cogvit_jax.data.examples import Collate, Examples, pair_id
-from cogvit_jax.data.layout import Layout
-from cogvit_jax.data.pipeline import DataSettings, TooManyCorruptRecords
+from cogvit_jax.data import mixture
+from cogvit_jax.data.examples import Examples, TooManyCorruptRecords
+from cogvit_jax.data.layout import DataSettings, Layout
+from cogvit_jax.data.pairs import Collate, PairExample, pair_batches, pair_id
 from cogvit_jax.data.records import CorruptRecord, Record, Source
 from cogvit_jax.data.text import load_tokenizer
 from cogvit_jax.settings import ConfigError
@@ -66,7 +66,7 @@ def batches(make_mesh):
     def make(state=None, mesh=None, seed=1, positives="concept", microbatches=1, **fields):
         config = dataclasses.replace(SETTINGS, **fields)
         mesh = mesh or make_mesh(2)
-        found = pipeline.TrainBatches(config, mesh, PATCH, seed, state, positives, microbatches)
+        found = pair_batches(config, mesh, PATCH, seed, state, positives, microbatches)
         opened.append(found)
         return found
 
@@ -155,19 +155,21 @@ def make_examples(layout, host, hosts=2, groups=8):
     opened, weights = mixture.open_mixture(config.train, "config.data.train")
     records = mixture.shuffled_mixture(opened, weights, 1)
     tokenizer = load_tokenizer("")
-    examples = Examples(records, opened, tokenizer, place, config, PATCH, 1, 0)
+    make = PairExample(tokenizer, place, config, PATCH)
+    share = (config.global_batch, place.host_batch, place.host_offset)
+    examples = Examples(records, opened, make, *share, seed=1, first=0)
     return examples, Collate(place, tokenizer.pad_id)
 
 
 @pytest.mark.parametrize("layout", ["padded", "packed"])
 def test_hosts_share_the_batch_of_a_single_one(layout):
     def batch(examples, number):
-        size = examples.layout.host_batch
+        size = examples.host_batch
         return [examples[number * size + i] for i in range(size)]
 
     whole, collate_whole = make_examples(layout, 0, hosts=1)
     parts = [make_examples(layout, host) for host in (0, 1)]
-    assert [p.layout.host_batch for p, _ in parts] == [16, 16]
+    assert [p.host_batch for p, _ in parts] == [16, 16]
     for number in (0, 1, 5):
         expected = batch(whole, number)
         found = [batch(examples, number) for examples, _ in parts]

@@ -6,7 +6,8 @@ import jax
 import pytest
 
 from cogvit_jax import sharding
-from cogvit_jax.data.pipeline import DataSettings, TrainBatches
+from cogvit_jax.data.layout import DataSettings
+from cogvit_jax.data.pairs import pair_batches
 from cogvit_jax.data.shapes import batch_shapes
 from cogvit_jax.settings import ConfigError
 from configs.stage2 import get_config
@@ -33,7 +34,7 @@ def test_shapes_are_those_of_real_batches(
     mesh = make_mesh(num_devices)
     config = dataclasses.replace(SETTINGS, layout=layout, text_layout=text_layout)
     told = batch_shapes(config, mesh, PATCH, microbatches)
-    batches = TrainBatches(config, mesh, PATCH, 0, None, microbatches=microbatches)
+    batches = pair_batches(config, mesh, PATCH, 0, None, microbatches=microbatches)
     met = set()
     for _ in range(8):
         batch = next(batches)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from cogvit_jax import sharding
-from cogvit_jax.data.pipeline import DataSettings, TrainBatches
+from cogvit_jax.data.layout import DataSettings
+from cogvit_jax.data.pairs import pair_batches
 from cogvit_jax.data.text import load_tokenizer, token_ids
 from cogvit_jax.data.text_packing import pack_texts, plan_texts
 from cogvit_jax.evals.embed import Embedder
@@ -46,7 +47,7 @@ def towers(**fields):
 
 def batch_of(mesh, microbatches=1, **fields):
     settings = DataSettings(**(vars(DATA) | fields))
-    batches = TrainBatches(settings, mesh, PATCH, 0, None, "concept", microbatches)
+    batches = pair_batches(settings, mesh, PATCH, 0, None, "concept", microbatches)
     batch = next(batches)
     batches.close()
     return batch
