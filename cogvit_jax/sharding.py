@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import mesh_utils
+from jax.experimental import mesh_utils, multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from cogvit_jax import tree
@@ -123,29 +123,31 @@ def num_batch_shards(mesh: Mesh) -> int:
     return math.prod(mesh.shape[a] for a in BATCH_AXES)
 
 
-def param_shardings(mesh: Mesh, rules: tree.Rules, params: Any) -> Any:
-    """A sharding per parameter, by the first matching rule.
+def param_shardings(
+    mesh: Mesh, rules: tree.Rules, params: Any, field: str = "config.mesh.rules"
+) -> Any:
+    """A sharding per parameter, by the first matching rule of the config's `field`.
 
     Raises:
         ConfigError: no rule matches, an axis is unknown, or it does not divide the dim.
     """
 
     def sharding(name: str, x: Any) -> NamedSharding:
-        spec = tuple(tree.match(rules, name, "config.mesh.rules"))[-x.ndim :] if x.ndim else ()
+        spec = tuple(tree.match(rules, name, field))[-x.ndim :] if x.ndim else ()
         padded = (None,) * (x.ndim - len(spec)) + spec
         for dim, axis in enumerate(padded):
             axes = axis if isinstance(axis, tuple) else (axis,) if axis else ()
             if not set(axes) <= set(mesh.shape):
-                raise ConfigError(f"config.mesh.rules: {axis!r} is no mesh axis; axes: {AXES}.")
+                raise ConfigError(f"{field}: {axis!r} is no mesh axis; axes: {AXES}.")
             num = math.prod(mesh.shape[a] for a in axes)
             if x.shape[dim] % num:
                 raise ConfigError(
-                    f"config.mesh.rules puts {axis!r} ({num} devices) on dim {dim} of "
+                    f"{field} puts {axis!r} ({num} devices) on dim {dim} of "
                     f"{name} {x.shape}, which it does not divide: change the rule or the mesh."
                 )
         return NamedSharding(mesh, PartitionSpec(*padded))
 
-    tree.check_rules(rules, [n for n, _ in tree.named_leaves(params)], "config.mesh.rules")
+    tree.check_rules(rules, [n for n, _ in tree.named_leaves(params)], field)
     return tree.map_named(sharding, params)
 
 
@@ -191,12 +193,16 @@ def place(tree_of_arrays: Any, shardings: Any) -> Any:
     return jax.tree.map(put, tree_of_arrays, shardings)
 
 
+def wait_for_all(name: str) -> None:
+    """Returns when every process has come here."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
+
+
 def to_host(x: Any) -> Any:
     """Global arrays, sharded or not, as numpy arrays on every process."""
     if jax.process_count() == 1:
         return jax.tree.map(np.asarray, x)
-    from jax.experimental import multihost_utils
-
     return multihost_utils.process_allgather(x, tiled=True)
 
 

@@ -5,6 +5,7 @@ from ml_collections import ConfigDict
 # Ordered (regex, value): the first match wins. Modules (report §2.1: module-specific learning
 # rates and schedules for vision, text and projection).
 TWO_TOWER_GROUPS = (("^vision/", "vision"), ("^text/", "text"), (".*", "projection"))
+STUDENT_GROUPS = (("^vision/", "vision"), (".*", "heads"))
 # Matrices by Muon; embeddings, positions, probe, norms, biases, temperature by AdamW. The patch
 # embedding is the model's input layer, for which Keller Jordan advises Adam too.
 MUON_MATRICES = ((r"patch_embedding/kernel$", "adamw"), (r"kernel$", "muon"), (".*", "adamw"))

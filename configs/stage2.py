@@ -153,6 +153,9 @@ def full() -> ConfigDict:
     config.train.max_skips = 20
     config.train.profile_start = 0
     config.train.profile_stop = 0
+    # Workdir of a stage 1 run: its encoder is where this one begins, all else begins afresh.
+    config.train.init_from = ""
+    config.train.init_rules = (("^vision/", "vision/"), (".*", ""))
 
     config.evals = ConfigDict()
     config.evals.batch_size = 4096

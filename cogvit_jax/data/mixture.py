@@ -15,6 +15,21 @@ from cogvit_jax.data.sources import open_source
 OUTER_COMMA = r",(?![^{\[]*[}\]])"
 
 
+def short_names(text: str) -> tuple[str, ...]:
+    """A name for each source of a mixture, for metrics; opens nothing.
+
+    Example:
+        short_names("embedded:digits/train@0.8,webdataset:/d/{0..9}.tar")
+        == ("digits_train", "d_0_9_tar")
+    """
+    names: list[str] = []
+    for part in filter(None, (p.strip() for p in re.split(OUTER_COMMA, text))):
+        spec = part.rpartition("@")[0] if "@" in part else part
+        name = re.sub(r"[^0-9A-Za-z]+", "_", spec.partition(":")[2] or spec).strip("_")
+        names.append(name if name not in names else f"{name}_{len(names)}")
+    return tuple(names)
+
+
 def open_mixture(text: str, field: str) -> tuple[tuple[Source, ...], tuple[float, ...]]:
     """Sources and weights of `spec@weight,spec@weight`; a weight left out is 1.
 

@@ -172,10 +172,14 @@ def augment(
     rng: np.random.Generator,
     crop_scale: tuple[float, float],
     flip: bool,
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> UInt8[np.ndarray, "h1 w1 3"]:
-    """A random crop of `crop_scale` of the area ((1, 1) = the whole) and, if asked for, a flip."""
+    """A random crop of `crop_scale` of the area ((1, 1) = the whole) and, if asked for, a flip.
+
+    `ratio` is that of `random_crop`.
+    """
     if tuple(crop_scale) != (1.0, 1.0):
-        image = random_crop(image, rng, crop_scale)
+        image = random_crop(image, rng, crop_scale, ratio)
     return random_flip(image, rng) if flip else image
 
 

@@ -7,22 +7,19 @@ import jax
 import numpy as np
 
 from cogvit_jax import sharding, tree
-from cogvit_jax.data.records import Source
-from cogvit_jax.evals.embed import Embedder
 
 
 def max_logits(
-    diagnose: Callable[[Any, Any, Any], Any], embedder: Embedder, source: Source, params: Any
+    diagnose: Callable[..., Any], sample: Callable[[], tuple[Any, ...]], params: Any
 ) -> dict[str, float]:
-    """`<tower>/max_logit` over the first batch of a source, all layers and heads.
+    """`<tower>/max_logit` over a sample, all layers and heads.
 
     Args:
-        diagnose: (params, images, tokens) -> the model's "diagnostics" collection.
-        embedder: makes the batch.
-        source: pictures and captions to look at.
+        diagnose: (params, *sample) -> the model's "diagnostics" collection, by tower.
+        sample: () -> the model's inputs.
         params: of the model.
     """
-    found = diagnose(params, *embedder.sample(source))
+    found = diagnose(params, *sample())
     worst: dict[str, float] = {}
     for name, value in tree.named_leaves(found):
         if "max_logit" in name:
@@ -31,11 +28,11 @@ def max_logits(
     return worst
 
 
-def make_diagnose(apply: Callable[..., Any]) -> Callable[[Any, Any, Any], Any]:
+def make_diagnose(apply: Callable[..., Any]) -> Callable[..., Any]:
     """Jitted `diagnose` for a model's `apply`."""
 
-    def diagnose(params: Any, image: Any, tokens: Any) -> Any:
-        _, found = apply({"params": params}, image, tokens, mutable=["diagnostics"])
+    def diagnose(params: Any, *inputs: Any) -> Any:
+        _, found = apply({"params": params}, *inputs, mutable=["diagnostics"])
         return found["diagnostics"]
 
     return jax.jit(diagnose)

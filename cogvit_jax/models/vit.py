@@ -148,7 +148,14 @@ class CogViT(nn.Module):
         return RMSNorm(dtype=self.dtype, name="norm")(x)
 
 
-def build(config: VisionSettings) -> CogViT:
+def square_grid(rows: int, side: int) -> tuple[Int[Array, "b n 2"], Int[Array, "b n"]]:
+    """(positions, segments) of `rows` pictures of side x side patches each, row by row."""
+    places = jnp.indices((side, side), dtype=jnp.int32).reshape(2, -1).T
+    positions = jnp.broadcast_to(places[None], (rows, side * side, 2))
+    return positions, jnp.ones((rows, side * side), jnp.int32)
+
+
+def build(config: VisionSettings, name: str | None = None) -> CogViT:
     """The encoder that `config.vision` describes; raises ConfigError on an unknown size.
 
     `config.attention` is resolved (see `scan.resolve_attention`); "auto" means "xla" here.
@@ -167,6 +174,7 @@ def build(config: VisionSettings) -> CogViT:
         remat=config.remat,
         scan_unroll=config.scan_unroll,
         attention="xla" if config.attention == "auto" else config.attention,
+        name=name,
         swiglu_limit=config.swiglu_limit,
     )
 

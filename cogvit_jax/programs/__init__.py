@@ -8,10 +8,11 @@ from cogvit_jax import settings
 from cogvit_jax.checkpoint import CheckpointError
 from cogvit_jax.data.examples import TooManyCorruptRecords
 from cogvit_jax.hooks import NonFiniteLoss
+from cogvit_jax.interop.files import WeightsError
 from cogvit_jax.program import Program
-from cogvit_jax.programs import stage2
+from cogvit_jax.programs import stage1, stage2
 
-PROGRAMS = {"stage2": stage2.build}
+PROGRAMS = {"stage1": stage1.build, "stage2": stage2.build}
 
 # What a user can mend by reading one message; everything else shows its traceback.
 EXPECTED_ERRORS = (
@@ -19,6 +20,7 @@ EXPECTED_ERRORS = (
     CheckpointError,
     NonFiniteLoss,
     TooManyCorruptRecords,
+    WeightsError,
     FileNotFoundError,
     PermissionError,
 )

@@ -154,7 +154,7 @@ def make_evaluators(config: Any, model: TwoTowers, embedder: Embedder) -> dict[s
                 )
         if options.attention:
             evaluators["attention"] = partial(
-                max_logits, make_diagnose(model.apply), embedder, sources[0]
+                max_logits, make_diagnose(model.apply), partial(embedder.sample, sources[0])
             )
     return evaluators
 

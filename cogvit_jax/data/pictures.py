@@ -1,0 +1,194 @@
+"""Square pictures for stage 1: the student's patches with a mask, the teachers' own views of the
+same crop, or features of theirs that were computed before.
+
+Every batch is a pure function of (seed, batch number): records, crops, flips and masks.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from cogvit_jax import settings, sharding
+from cogvit_jax.data import masking
+from cogvit_jax.data.examples import Draw
+from cogvit_jax.data.feature_cache import FeatureCache
+from cogvit_jax.data.pipeline import TrainBatches
+from cogvit_jax.data import quality
+from cogvit_jax.data.records import CorruptRecord
+from cogvit_jax.data.transforms import augment, decode_image, patchify, resize
+
+# A crop's width / height before it is made square, as torchvision's and DINO's random crops.
+CROP_ASPECT = (3 / 4, 4 / 3)
+
+
+@dataclasses.dataclass(frozen=True)
+class PictureSettings:
+    """`config.data` of stage 1.
+
+    Attributes:
+        train: sources with weights, `spec@weight,spec@weight`; see `data.sources.open_source`.
+        heldout: sources to evaluate on, `spec,spec`.
+        image_size: side of the student's picture, in pixels.
+        global_batch: pictures per step, over all hosts.
+        crop_scale: range of the share of a picture's area that a training crop keeps; (1, 1) is
+            the whole picture, made square.
+        flip: mirror half of the pictures, where their source allows it.
+        num_workers, read_threads: worker processes (0 = none), and threads in each.
+        prefetch: batches placed on the device ahead of the step.
+        max_corrupt: different unusable records on this host after which the run stops.
+    """
+
+    train: str
+    global_batch: int
+    heldout: str = ""
+    image_size: int = 224
+    crop_scale: tuple[float, float] = (1.0, 1.0)
+    flip: bool = False
+    num_workers: int = 0
+    read_threads: int = 4
+    prefetch: int = 2
+    max_corrupt: int = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """A square picture as one model reads it: sides in pixels."""
+
+    image_size: int
+    patch_size: int
+
+    @property
+    def name(self) -> str:
+        """Teachers with equal views share one array of the batch."""
+        return f"{self.image_size}x{self.patch_size}"
+
+    @property
+    def side(self) -> int:
+        """Patches per side; ConfigError where it is not a whole number."""
+        if self.image_size % self.patch_size or self.image_size < self.patch_size:
+            raise settings.ConfigError(
+                f"an image_size of {self.image_size} is not a whole number of patches of "
+                f"{self.patch_size} pixels: change config.data.image_size or the patch_size."
+            )
+        return self.image_size // self.patch_size
+
+
+@dataclasses.dataclass(frozen=True)
+class PictureExample:
+    """Draw -> example; picklable.
+
+    Attributes:
+        config: of the pictures.
+        mask: of the student's patches.
+        quality: what a picture must have to be used.
+        student: the student's view.
+        teachers: the views of teachers that run in the step.
+        caches: teacher -> features computed before.
+    """
+
+    config: PictureSettings
+    mask: masking.MaskSettings
+    quality: quality.QualitySettings
+    student: View
+    teachers: tuple[View, ...]
+    caches: Mapping[str, FeatureCache] = dataclasses.field(default_factory=dict)
+
+    def __call__(self, draw: Draw) -> dict[str, Any]:
+        """Patches, mask, source number and the teachers' inputs; CorruptRecord."""
+        largest = max(v.image_size for v in (self.student, *self.teachers))
+        whole = tuple(self.config.crop_scale) == (1.0, 1.0)
+        needed = max(largest if whole else 2 * largest, self.quality.min_side)
+        image = decode_image(draw.record.image, min_side=needed)
+        if self.quality != quality.QualitySettings():
+            reason = quality.reject(self.quality, quality.assess(image))
+            if reason:
+                raise CorruptRecord(f"{draw.record.id}: {reason}")
+        flip = self.config.flip and draw.source.flippable
+        shape = image.shape[0] / image.shape[1]  # the crop's aspect is relative to the picture's
+        aspect = (CROP_ASPECT[0] * shape, CROP_ASPECT[1] * shape)
+        image = augment(image, draw.rng, self.config.crop_scale, flip, aspect)
+        side = self.student.side
+        views = {v.name: look(image, v) for v in self.teachers}
+        stored = {name: cache.read(draw.number, draw.index) for name, cache in self.caches.items()}
+        return {
+            "patches": look(image, self.student),
+            "masked": masking.draw(self.mask, draw.rng, side, side),
+            "source": np.int32(draw.number),
+            "teachers": views | stored,
+        }
+
+
+def look(image: np.ndarray, view: View) -> np.ndarray:
+    """A picture `[h, w, 3]`, made square, as uint8 patches `[n, 3 p p]`."""
+    size = (view.image_size, view.image_size)
+    return patchify(resize(image, size), view.patch_size)[0]
+
+
+def stack(examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Examples of one batch -> host arrays under "arrays"."""
+    names = ("patches", "masked", "source", "teachers")
+    trees = [{name: e[name] for name in names} for e in examples]
+    arrays = {name: np.stack([t[name] for t in trees]) for name in names if name != "teachers"}
+    arrays["teachers"] = {
+        name: np.stack([t["teachers"][name] for t in trees]) for name in trees[0]["teachers"]
+    }
+    return {"arrays": arrays, "stats": {}}
+
+
+def picture_batches(
+    example: PictureExample, mesh: Mesh, seed: int, state: dict | None
+) -> TrainBatches:
+    """Batches `{"patches" [B, n, 3pp], "masked" [B, n], "source" [B], "teachers": {name: …}}`.
+
+    Raises:
+        ConfigError: a field is wrong, or `state` belongs to other data.
+    """
+    host_batch = share_of_host(example.config, sharding.num_batch_shards(mesh))
+    return TrainBatches(
+        example.config,
+        mesh,
+        seed,
+        state,
+        make=example,
+        collate=stack,
+        host_batch=host_batch,
+        host_offset=jax.process_index() * host_batch,
+    )
+
+
+def share_of_host(config: PictureSettings, num_shards: int, microbatches: int = 1) -> int:
+    """Pictures of a batch on each host; ConfigError where the batch does not divide."""
+    if config.global_batch % (num_shards * microbatches):
+        raise settings.ConfigError(
+            f"config.data.global_batch = {config.global_batch} is not divisible by the mesh's "
+            f"{num_shards} batch shards times config.train.microbatches = {microbatches}."
+        )
+    return config.global_batch // jax.process_count()
+
+
+def batch_shapes(
+    example: PictureExample, mesh: Mesh, microbatches: int = 1
+) -> tuple[dict[str, Any], ...]:
+    """The shapes, with shardings, of every batch; opens no data."""
+    share_of_host(example.config, sharding.num_batch_shards(mesh), microbatches)
+    place, num = sharding.batch_sharding(mesh), example.config.global_batch
+
+    def array(*shape: int, dtype: Any = np.uint8) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((num, *shape), dtype, sharding=place)
+
+    def patches(view: View) -> jax.ShapeDtypeStruct:
+        return array(view.side**2, 3 * view.patch_size**2)
+
+    stored = {name: array(*c.shape, dtype=c.dtype) for name, c in example.caches.items()}
+    return (
+        {
+            "patches": patches(example.student),
+            "masked": array(example.student.side**2, dtype=np.bool_),
+            "source": array(dtype=np.int32),
+            "teachers": {v.name: patches(v) for v in example.teachers} | stored,
+        },
+    )
