@@ -183,14 +183,18 @@ def calibrate_all(
 
 
 def _finish(teachers: Sequence[Taught], shifts: Any, sums: Any) -> dict[str, Any]:
-    """Computed by process 0: eigenvectors are fixed but for their signs."""
+    """Computed by process 0, received by the others: eigenvectors are fixed but for their signs."""
     shifts, sums = jax.tree.map(np.asarray, (shifts, sums))
-    found = {
-        t.name: calibrate(t.config.normalize, shifts[t.name], sums[t.name])
-        if t.name in sums
-        else {}
-        for t in teachers
-    }
+
+    def one(taught: Taught) -> Any:
+        kind = taught.config.normalize
+        if taught.name not in sums:
+            return {}
+        if jax.process_index() > 0:
+            return target_statistics.init(kind, taught.model.dim)
+        return calibrate(kind, shifts[taught.name], sums[taught.name])
+
+    found = {t.name: one(t) for t in teachers}
     return multihost_utils.broadcast_one_to_all(found) if jax.process_count() > 1 else found
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh
 from rich.console import Console
 
-from cogvit_jax import checkpoint, run_dir, settings, sharding, train_loop
+from cogvit_jax import checkpoint, hadamard, run_dir, settings, sharding, train_loop
 from cogvit_jax.data.feature_cache import FeatureCache
 from cogvit_jax.data.pictures import View
 from cogvit_jax.interop import dinov3, siglip2
@@ -73,6 +73,8 @@ def read(config: Any) -> tuple[Taught, ...]:
         if one.weight == 0:
             continue
         model = teachers.build(one, _tower_vision(one, config), field)
+        if one.normalize == "phi_s":
+            hadamard.factor(model.dim)  # an error now, not after the first batches
         cache = FeatureCache(one.cache, (model.grid**2, model.dim)) if one.cache else None
         found.append(Taught(name, one, model, View(one.image_size, one.patch_size), cache))
     if not found:
