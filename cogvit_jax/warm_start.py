@@ -2,7 +2,8 @@
 differ.
 
 What may differ is what a change of resolution changes: the patch size (the kernel of the patch
-embedding) and tables of positions. CogViT itself has rotary positions only, so any picture size fits.
+embedding) and tables of positions. CogViT itself has rotary positions only, so pictures of any size
+fit.
 """
 
 import difflib

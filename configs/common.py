@@ -25,6 +25,7 @@ FSDP = (
     (r"(kernel|embedding)$", ("fsdp",)),
     (".*", ()),
 )
+FSDP_ENCODER = (FSDP[0], *FSDP[2:])  # where there is no attention pooling, which has apart q, k, v
 # The same, and each layer split over `tensor` as in Megatron-LM (arXiv:1909.08053): heads and the
 # hidden units of the MLP live on different chips.
 FSDP_TENSOR = (

@@ -22,7 +22,7 @@ from ml_collections import ConfigDict
 from configs import stage2
 from configs.common import (
     DECAY_MATRICES,
-    FSDP,
+    FSDP_ENCODER,
     MUON_MATRICES,
     REPLICATED,
     STUDENT_GROUPS,
@@ -52,7 +52,7 @@ def full() -> ConfigDict:
     config.mesh.data = -1
     config.mesh.fsdp = 16  # parameters and optimizer state over one torus axis of a v5e-256
     config.mesh.tensor = 1
-    config.mesh.rules = FSDP
+    config.mesh.rules = FSDP_ENCODER
 
     config.vision = stage2.full().vision  # stage 2 goes on with the same encoder
 

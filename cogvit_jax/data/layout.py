@@ -179,11 +179,7 @@ class Layout:
         Raises:
             ConfigError: a field is out of range, or numbers do not divide.
         """
-        if config.global_batch % (num_shards * microbatches):
-            raise ConfigError(
-                f"config.data.global_batch = {config.global_batch} is not divisible by the mesh's "
-                f"{num_shards} batch shards times config.train.microbatches = {microbatches}."
-            )
+        check_batch(config.global_batch, num_shards, microbatches)
         shards = num_shards // num_hosts
         text = TextLayout.make(config, shards, config.global_batch // num_shards)
         group_size = config.global_batch // (num_shards * microbatches)
@@ -248,6 +244,15 @@ class Layout:
     def by_image(self, values: np.ndarray) -> np.ndarray:
         """One number per image of this host, along the same first axis as the images' arrays."""
         return values.reshape(self.groups, self.group_size) if self.packed else values
+
+
+def check_batch(global_batch: int, num_shards: int, microbatches: int = 1) -> None:
+    """Raises ConfigError where a batch does not divide over batch shards and microbatches."""
+    if global_batch % (num_shards * microbatches):
+        raise ConfigError(
+            f"config.data.global_batch = {global_batch} is not divisible by the mesh's "
+            f"{num_shards} batch shards times config.train.microbatches = {microbatches}."
+        )
 
 
 def _plan_images(

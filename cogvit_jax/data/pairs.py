@@ -3,7 +3,7 @@
 Every batch is a pure function of (seed, batch number): which records, crops, captions and sequence
 lengths. Packed batches also depend on how many batch shards and microbatches there are, which share
 out token budgets and caption rows: on another mesh a record may get another budget, and another
-caption may be the one that is cut.
+caption may be the one that is cut. Nothing here imports JAX: loader workers unpickle it.
 """
 
 import dataclasses
@@ -11,57 +11,15 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
-from jax.sharding import Mesh
 
-from cogvit_jax import settings, sharding
 from cogvit_jax.data import packing
 from cogvit_jax.data.examples import Draw
 from cogvit_jax.data.layout import DataSettings, Layout
-from cogvit_jax.data.pipeline import TrainBatches
 from cogvit_jax.data.records import CorruptRecord
-from cogvit_jax.data.text import Tokenizer, load_tokenizer, token_ids
+from cogvit_jax.data.text import Tokenizer, token_ids
 from cogvit_jax.data.text_packing import cut
 from cogvit_jax.data.transforms import augment, decode_image, naflex_size, patchify, resize
-
-
-def pair_batches(
-    config: DataSettings,
-    mesh: Mesh,
-    patch_size: int,
-    seed: int,
-    state: dict | None,
-    positives: str = "concept",
-    microbatches: int = 1,
-) -> TrainBatches:
-    """Batches `{"image": …, "text": …, "image_ids": …, "text_ids": …}`, see `Collate`.
-
-    Raises:
-        ConfigError: a field is wrong, or `state` belongs to other data.
-    """
-    layout = Layout.make(
-        config,
-        sharding.num_batch_shards(mesh),
-        seed,
-        microbatches,
-        num_hosts=jax.process_count(),
-        host=jax.process_index(),
-    )
-    tokenizer = load_tokenizer(config.tokenizer)
-    by_concept = settings.choose(
-        {"concept": True, "pair": False}, positives, "config.loss.positives"
-    )
-    return TrainBatches(
-        config,
-        mesh,
-        seed,
-        state,
-        make=PairExample(tokenizer, layout, config, patch_size, by_concept),
-        collate=Collate(layout, tokenizer.pad_id),
-        host_batch=layout.host_batch,
-        host_offset=layout.host_offset,
-    )
 
 
 @dataclasses.dataclass(frozen=True)

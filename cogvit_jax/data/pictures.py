@@ -1,23 +1,20 @@
 """Square pictures for stage 1: the student's patches with a mask, the teachers' own views of the
 same crop, or features of theirs that were computed before.
 
-Every batch is a pure function of (seed, batch number): records, crops, flips and masks.
+Every batch is a pure function of (seed, batch number): records, crops, flips and masks. Nothing
+here imports JAX: loader workers unpickle it.
 """
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
-from jax.sharding import Mesh
 
-from cogvit_jax import settings, sharding
-from cogvit_jax.data import masking
+from cogvit_jax import settings
+from cogvit_jax.data import masking, quality
 from cogvit_jax.data.examples import Draw
 from cogvit_jax.data.feature_cache import FeatureCache
-from cogvit_jax.data.pipeline import TrainBatches
-from cogvit_jax.data import quality
 from cogvit_jax.data.records import CorruptRecord
 from cogvit_jax.data.transforms import augment, decode_image, patchify, resize
 
@@ -130,65 +127,9 @@ def look(image: np.ndarray, view: View) -> np.ndarray:
 
 def stack(examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Examples of one batch -> host arrays under "arrays"."""
-    names = ("patches", "masked", "source", "teachers")
-    trees = [{name: e[name] for name in names} for e in examples]
-    arrays = {name: np.stack([t[name] for t in trees]) for name in names if name != "teachers"}
-    arrays["teachers"] = {
-        name: np.stack([t["teachers"][name] for t in trees]) for name in trees[0]["teachers"]
+    arrays: dict[str, Any] = {
+        name: np.stack([e[name] for e in examples]) for name in ("patches", "masked", "source")
     }
+    views = [e["teachers"] for e in examples]
+    arrays["teachers"] = {name: np.stack([v[name] for v in views]) for name in views[0]}
     return {"arrays": arrays, "stats": {}}
-
-
-def picture_batches(
-    example: PictureExample, mesh: Mesh, seed: int, state: dict | None
-) -> TrainBatches:
-    """Batches `{"patches" [B, n, 3pp], "masked" [B, n], "source" [B], "teachers": {name: …}}`.
-
-    Raises:
-        ConfigError: a field is wrong, or `state` belongs to other data.
-    """
-    host_batch = share_of_host(example.config, sharding.num_batch_shards(mesh))
-    return TrainBatches(
-        example.config,
-        mesh,
-        seed,
-        state,
-        make=example,
-        collate=stack,
-        host_batch=host_batch,
-        host_offset=jax.process_index() * host_batch,
-    )
-
-
-def share_of_host(config: PictureSettings, num_shards: int, microbatches: int = 1) -> int:
-    """Pictures of a batch on each host; ConfigError where the batch does not divide."""
-    if config.global_batch % (num_shards * microbatches):
-        raise settings.ConfigError(
-            f"config.data.global_batch = {config.global_batch} is not divisible by the mesh's "
-            f"{num_shards} batch shards times config.train.microbatches = {microbatches}."
-        )
-    return config.global_batch // jax.process_count()
-
-
-def batch_shapes(
-    example: PictureExample, mesh: Mesh, microbatches: int = 1
-) -> tuple[dict[str, Any], ...]:
-    """The shapes, with shardings, of every batch; opens no data."""
-    share_of_host(example.config, sharding.num_batch_shards(mesh), microbatches)
-    place, num = sharding.batch_sharding(mesh), example.config.global_batch
-
-    def array(*shape: int, dtype: Any = np.uint8) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct((num, *shape), dtype, sharding=place)
-
-    def patches(view: View) -> jax.ShapeDtypeStruct:
-        return array(view.side**2, 3 * view.patch_size**2)
-
-    stored = {name: array(*c.shape, dtype=c.dtype) for name, c in example.caches.items()}
-    return (
-        {
-            "patches": patches(example.student),
-            "masked": array(example.student.side**2, dtype=np.bool_),
-            "source": array(dtype=np.int32),
-            "teachers": {v.name: patches(v) for v in example.teachers} | stored,
-        },
-    )

@@ -13,12 +13,17 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import grain
+import jax
 from absl import logging
 from jax.sharding import Mesh
 
 from cogvit_jax import settings, sharding
 from cogvit_jax.data.examples import Draw, Examples, TooManyCorruptRecords
+from cogvit_jax.data.layout import DataSettings, Layout, check_batch
 from cogvit_jax.data.mixture import open_mixture, shuffled_mixture
+from cogvit_jax.data.pairs import Collate, PairExample
+from cogvit_jax.data.pictures import PictureExample, stack
+from cogvit_jax.data.text import load_tokenizer
 
 
 class LoaderSettings(Protocol):
@@ -166,6 +171,66 @@ class TrainBatches:
                 f"{where}: {reason}. Repair the data, or "
                 "raise the limit."
             )
+
+
+def pair_batches(
+    config: DataSettings,
+    mesh: Mesh,
+    patch_size: int,
+    seed: int,
+    state: dict | None,
+    positives: str = "concept",
+    microbatches: int = 1,
+) -> TrainBatches:
+    """Batches `{"image": …, "text": …, "image_ids": …, "text_ids": …}`, see `pairs.Collate`.
+
+    Raises:
+        ConfigError: a field is wrong, or `state` belongs to other data.
+    """
+    layout = Layout.make(
+        config,
+        sharding.num_batch_shards(mesh),
+        seed,
+        microbatches,
+        num_hosts=jax.process_count(),
+        host=jax.process_index(),
+    )
+    tokenizer = load_tokenizer(config.tokenizer)
+    by_concept = settings.choose(
+        {"concept": True, "pair": False}, positives, "config.loss.positives"
+    )
+    return TrainBatches(
+        config,
+        mesh,
+        seed,
+        state,
+        make=PairExample(tokenizer, layout, config, patch_size, by_concept),
+        collate=Collate(layout, tokenizer.pad_id),
+        host_batch=layout.host_batch,
+        host_offset=layout.host_offset,
+    )
+
+
+def picture_batches(
+    example: PictureExample, mesh: Mesh, seed: int, state: dict | None
+) -> TrainBatches:
+    """Batches `{"patches" [B, n, 3pp], "masked" [B, n], "source" [B], "teachers": {name: …}}`.
+
+    Raises:
+        ConfigError: a field is wrong, or `state` belongs to other data.
+    """
+    check_batch(example.config.global_batch, sharding.num_batch_shards(mesh))
+    host_batch = example.config.global_batch // jax.process_count()
+    return TrainBatches(
+        example.config,
+        mesh,
+        seed,
+        state,
+        make=example,
+        collate=stack,
+        host_batch=host_batch,
+        host_offset=jax.process_index() * host_batch,
+    )
 
 
 def _read(examples: Examples, batch: _Batch, config: LoaderSettings, size: int) -> Any:

@@ -7,7 +7,8 @@ import numpy as np
 from jax.sharding import Mesh
 
 from cogvit_jax import sharding
-from cogvit_jax.data.layout import DataSettings, Layout, TextLayout
+from cogvit_jax.data.layout import DataSettings, Layout, TextLayout, check_batch
+from cogvit_jax.data.pictures import PictureExample, View
 
 Shapes = dict[str, Any]
 
@@ -15,7 +16,7 @@ Shapes = dict[str, Any]
 def batch_shapes(
     config: DataSettings, mesh: Mesh, patch_size: int, microbatches: int = 1
 ) -> tuple[Shapes, ...]:
-    """Global batches of `pairs.pair_batches` as `jax.ShapeDtypeStruct`s with their shardings.
+    """Global batches of `pipeline.pair_batches` as `jax.ShapeDtypeStruct`s with their shardings.
 
     Opens no data and needs no devices: the mesh may be that of an ahead-of-time topology.
 
@@ -62,3 +63,28 @@ def _text(layout: TextLayout, num_texts: int, array: Any) -> Shapes:
     rows = (layout.groups, layout.num_rows, layout.row_length)
     arrays = {name: array(*rows) for name in ("tokens", "segments", "positions")}
     return arrays | {"slots": array(layout.groups, num_texts // layout.groups)}
+
+
+def picture_shapes(
+    example: PictureExample, mesh: Mesh, microbatches: int = 1
+) -> tuple[dict[str, Any], ...]:
+    """The one shape of `pipeline.picture_batches`; ConfigError where the batch does not divide."""
+    num_shards = sharding.num_batch_shards(mesh)
+    check_batch(example.config.global_batch, num_shards, microbatches)
+    place, num = sharding.batch_sharding(mesh), example.config.global_batch
+
+    def array(*shape: int, dtype: Any = np.uint8) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((num, *shape), dtype, sharding=place)
+
+    def patches(view: View) -> jax.ShapeDtypeStruct:
+        return array(view.side**2, 3 * view.patch_size**2)
+
+    stored = {name: array(*c.shape, dtype=c.dtype) for name, c in example.caches.items()}
+    return (
+        {
+            "patches": patches(example.student),
+            "masked": array(example.student.side**2, dtype=np.bool_),
+            "source": array(dtype=np.int32),
+            "teachers": {v.name: patches(v) for v in example.teachers} | stored,
+        },
+    )

@@ -71,9 +71,11 @@ def make_distill_loss(
 
     def loss(params: Params, frozen: Any, batch: BatchArrays, key: jax.Array) -> Loss:
         del key
-        predictions = student.apply({"params": params}, batch["patches"], batch["masked"])
+        inputs = (batch["patches"], batch["masked"])
+        predictions: Any = student.apply({"params": params}, *inputs)
         known = batch["statistics"]["targets"]
-        views, metrics, sums = batch["teachers"], {}, {}
+        views: BatchArrays = batch["teachers"]
+        metrics, sums = {}, {}
         by_picture = jnp.zeros(len(batch["source"]), jnp.float32)
         weight = by_picture
         for one in teachers:

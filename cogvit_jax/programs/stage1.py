@@ -17,7 +17,9 @@ from rich.console import Console
 from cogvit_jax import settings, sharding
 from cogvit_jax.data import feature_cache, masking, pictures
 from cogvit_jax.data.mixture import short_names
+from cogvit_jax.data.pipeline import picture_batches
 from cogvit_jax.data.quality import QualitySettings
+from cogvit_jax.data.shapes import picture_shapes
 from cogvit_jax.evals.embed import Embedder, of_patches
 from cogvit_jax.models import vit
 from cogvit_jax.models.scan import resolve_attention
@@ -62,7 +64,7 @@ def build(config: Any, mesh: Mesh | None = None) -> Program:
         ),
         step_flops=partial(step_flops, config, taught),
         num_examples=lambda batch: batch["source"].size,
-        batch_shapes=partial(pictures.batch_shapes, example, mesh, config.train.microbatches),
+        batch_shapes=partial(picture_shapes, example, mesh, config.train.microbatches),
     )
 
 
@@ -76,8 +78,9 @@ def make_example(config: Any, taught: tuple[Taught, ...]) -> pictures.PictureExa
     caches = {t.name: t.cache for t in taught if t.cache}
     if caches and (tuple(data.crop_scale) != (1.0, 1.0) or data.flip):
         raise settings.ConfigError(
-            f"config.teachers.{next(iter(caches))}.cache holds features of whole pictures: set "
-            "config.data.crop_scale to (1.0, 1.0) and config.data.flip to False, or the cache to ''."
+            f"config.teachers.{next(iter(caches))}.cache holds features of whole pictures: "
+            "set config.data.crop_scale to (1.0, 1.0) and config.data.flip to False, or the cache "
+            "to ''."
         )
     mask = settings.read(masking.MaskSettings, config.mask, "config.mask")
     student = pictures.View(data.image_size, config.vision.patch_size)
@@ -113,7 +116,7 @@ def make_batches(
             if one.cache:
                 wanted = cache_meta(config, one)
                 feature_cache.open_cache(one.cache.folder, wanted, f"{one.section}.cache")
-        return pictures.picture_batches(example, mesh, config.seed, state)
+        return picture_batches(example, mesh, config.seed, state)
 
     return batches
 
@@ -136,7 +139,7 @@ def make_embedder(config: Any, mesh: Mesh) -> Embedder:
 
     def features(params: Any, image: Any) -> jax.Array:
         inputs = (image["patches"], image["positions"], image["segments"])
-        return encoder.apply({"params": params["vision"]}, *inputs)
+        return encoder.apply({"params": params["vision"]}, *inputs)  # type: ignore[return-value]
 
     batch_size = settings.read(EvalSettings, config.evals, "config.evals").batch_size
     return of_patches(features, mesh, vision.patch_size, side**2, batch_size)

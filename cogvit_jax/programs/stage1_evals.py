@@ -153,7 +153,7 @@ def make_panel(shown: Shown, source: Source, num: int, seed: int, mesh: Mesh) ->
     def evaluate(params: Any) -> dict[str, np.ndarray]:
         records = usable_records(source)
         spread = np.linspace(0, len(records) - 1, min(num, len(records))).astype(int)
-        squares = (example.student.image_size,) * 2
+        size = (example.student.image_size, example.student.image_size)
         crops = [decode_image(records[i].image) for i in spread]
         rng = np.random.default_rng(seed)
         batch = {
@@ -165,7 +165,7 @@ def make_panel(shown: Shown, source: Source, num: int, seed: int, mesh: Mesh) ->
         }
         found = both(params, shown.frozen(), sharding.replicate(mesh, batch))
         targets, predicted = jax.tree.map(lambda x: np.asarray(x, np.float32), found)
-        seen = [resize(c, squares) for c in crops]
+        seen = [resize(c, size) for c in crops]
         scale = max(1, 128 // side)
         picture = reconstruction.panel(seen, batch["masked"], targets, predicted, scale * side)
         return {"panel": picture}

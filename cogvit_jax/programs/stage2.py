@@ -15,7 +15,7 @@ from cogvit_jax import settings, sharding
 from cogvit_jax.data.assets import FONT_PATH
 from cogvit_jax.data.layout import DataSettings
 from cogvit_jax.data.mixture import open_mixture
-from cogvit_jax.data.pairs import pair_batches
+from cogvit_jax.data.pipeline import pair_batches
 from cogvit_jax.data.shapes import batch_shapes
 from cogvit_jax.data.text import load_tokenizer
 from cogvit_jax.evals.attention import make_diagnose, max_logits

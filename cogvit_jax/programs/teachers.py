@@ -1,4 +1,4 @@
-"""The teachers of a stage 1 run: what `config.teachers` names, their weights, and the offline one."""
+"""The teachers of a stage 1 run: what `config.teachers` names, their weights, the offline one."""
 
 import dataclasses
 import hashlib
@@ -136,8 +136,8 @@ def _tower(one: Taught, config: Any, console: Console) -> Any:
     if not _is_trained(workdir):
         if one.config.path:
             raise FileNotFoundError(
-                f"{one.section}.path = {workdir!r} holds no checkpoint: give the workdir of a stage "
-                "2 run, or '' to train a small tower on the embedded pictures."
+                f"{one.section}.path = {workdir!r} holds no checkpoint: give the workdir of a "
+                "stage 2 run, or '' to train a small tower on the embedded pictures."
             )
         _train_tower(workdir, config.tower, console)
     params, _ = checkpoint.read_params(workdir)

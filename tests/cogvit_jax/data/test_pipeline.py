@@ -11,7 +11,8 @@ from cogvit_jax import sharding
 from cogvit_jax.data import mixture
 from cogvit_jax.data.examples import Examples, TooManyCorruptRecords
 from cogvit_jax.data.layout import DataSettings, Layout
-from cogvit_jax.data.pairs import Collate, PairExample, pair_batches, pair_id
+from cogvit_jax.data.pairs import Collate, PairExample, pair_id
+from cogvit_jax.data.pipeline import pair_batches
 from cogvit_jax.data.records import CorruptRecord, Record, Source
 from cogvit_jax.data.text import load_tokenizer
 from cogvit_jax.settings import ConfigError

@@ -7,7 +7,7 @@ import pytest
 
 from cogvit_jax import sharding
 from cogvit_jax.data.layout import DataSettings
-from cogvit_jax.data.pairs import pair_batches
+from cogvit_jax.data.pipeline import pair_batches
 from cogvit_jax.data.shapes import batch_shapes
 from cogvit_jax.settings import ConfigError
 from configs.stage2 import get_config

@@ -10,7 +10,7 @@ import pytest
 
 from cogvit_jax import sharding
 from cogvit_jax.data.layout import DataSettings
-from cogvit_jax.data.pairs import pair_batches
+from cogvit_jax.data.pipeline import pair_batches
 from cogvit_jax.data.text import load_tokenizer, token_ids
 from cogvit_jax.data.text_packing import pack_texts, plan_texts
 from cogvit_jax.evals.embed import Embedder
