@@ -20,7 +20,8 @@ from rich.table import Table
 
 from cogvit_jax import commands, compilation_cache, run_dir, sharding
 from cogvit_jax.data.records import Record
-from cogvit_jax.programs import EXPECTED_ERRORS, build, stage2
+from cogvit_jax.programs import EXPECTED_ERRORS, build, make_embedder
+from cogvit_jax.settings import ConfigError
 
 IMAGES = flags.DEFINE_list("images", [], "Picture files or glob patterns, separated by commas.")
 TEXTS = flags.DEFINE_string("texts", "", "Texts, separated by semicolons.")
@@ -33,18 +34,26 @@ def embed(workdir: str, files: list[str], texts: list[str]) -> dict[str, Any]:
 
     Returns:
         `images [n, e]` with `files`, `texts [m, e]` with `captions` (unit vectors), and the
-        loss's `scale` and `bias`. Pictures that cannot be decoded are left out and logged.
+        loss's `scale` and `bias`; of a stage 1 run only the pictures, as means of their patches.
+        Pictures that cannot be decoded are left out and logged.
+
+    Raises:
+        ConfigError: texts, but a run without text tower.
     """
     config = run_dir.load_config(workdir)
     config.mesh.update(sharding.data_parallel())
     config.data.heldout = ""
+    if texts and "text" not in config:
+        raise ConfigError(
+            f"--texts: the run in {workdir} is of program {config.program!r}, which has no text "
+            "tower: give --images and --output, or a stage 2 run."
+        )
     program = build(config)
     params, _ = run_dir.load_params(program, config, workdir)
-    embedder = stage2.make_embedder(config, program.mesh)
-    result: dict[str, Any] = {
-        "scale": math.exp(float(params["log_scale"])),
-        "bias": float(params["bias"]),
-    }
+    embedder = make_embedder(config, program.mesh)
+    result: dict[str, Any] = {}
+    if "log_scale" in params:
+        result = {"scale": math.exp(float(params["log_scale"])), "bias": float(params["bias"])}
     if files:
         records = [Record(id=f, image=Path(f).read_bytes(), captions=()) for f in files]
         images, usable = embedder.images(params, records)

@@ -37,17 +37,30 @@ class RMSNorm(nn.Module):
 class SwiGLU(nn.Module):
     """`down(silu(gate(x)) * up(x))` with biases (arXiv:2002.05202, eq. 6).
 
-    Gate and up are two kernels, so that Muon orthogonalises each by itself.
+    Gate and up are two kernels, so that Muon orthogonalises each by itself. `limit`: see `gated`.
     """
 
     mlp_dim: int
     dtype: str = "float32"
+    limit: float = 0.0
 
     @nn.compact
     def __call__(self, x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
         gate = checkpoint_name(dense(self.mlp_dim, "gate", self.dtype)(x), "mlp_gate")
         up = checkpoint_name(dense(self.mlp_dim, "up", self.dtype)(x), "mlp_up")
-        return dense(x.shape[-1], "down", self.dtype)(keep_rows(nn.silu(gate) * up))
+        return dense(x.shape[-1], "down", self.dtype)(keep_rows(gated(gate, up, self.limit)))
+
+
+def gated(
+    gate: Float[Array, "*b m"], up: Float[Array, "*b m"], limit: float = 0.0
+) -> Float[Array, "*b m"]:
+    """`silu(gate) * up`; a `limit` that is not 0 cuts gate to at most it and up to within ± it.
+
+    GLM-5.3-Flash's vision tower (transformers' `Glm5NextVisionMLP`) has the limit 10.
+    """
+    if limit:
+        gate, up = jnp.minimum(gate, limit), jnp.clip(up, -limit, limit)
+    return nn.silu(gate) * up
 
 
 class GeluMLP(nn.Module):

@@ -10,20 +10,29 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from PIL import Image, ImageDraw, ImageFont
 
 from cogvit_jax.metrics import read_jsonl
 
 # Which metrics share a panel: title -> regex of their names.
 PANELS = {
-    "loss": r"^loss",
+    "loss": r"^loss$",
+    "loss per teacher": r"^loss/(?!source/)",
+    "loss per source": r"^loss/source/",
     "zero-shot accuracy": r"^zero_shot/",
     "retrieval, recall at 1": r"^retrieval/.*_r1$",
+    "kNN accuracy": r"^knn/",
+    "linear probe accuracy": r"^linear_probe/",
+    "segmentation of patches": r"^dense/.*/(miou|pixel_accuracy)",
+    "correspondence within a patch": r"^dense/.*/pck",
+    "correspondence error, patches": r"^dense/.*/error",
     "gradient norm": r"^grad_norm",
     "update-to-weight ratio": r"^update_ratio/",
     "largest attention logit": r"^attention/",
     "images per second": r"^time/examples_per_second$",
 }
 MAX_CAPTION = 40  # characters
+TITLE_HEIGHT = 15  # pixels per line of a column's title
 
 
 def curves(metrics_file: Path, target: Path) -> None:
@@ -111,6 +120,65 @@ def caption_grid(
     for ax in axes:
         ax.axis("off")
     return render(figure)
+
+
+def picture_table(
+    titles: Sequence[str], rows: Sequence[Sequence[np.ndarray]], side: int, gap: int = 4
+) -> np.ndarray:
+    """Columns of pictures under titles, pixel for pixel, as one `[h, w, 3]` uint8 picture.
+
+    Row r, column c begins `picture_table_corner(titles, r, c, side, gap)` pixels from the top left.
+
+    Args:
+        titles: one per column; lines are parted by newlines, and shrink until they fit.
+        rows: pictures `[h, w, 3]` uint8, put on squares of `side` pixels: photographs are
+            resampled, maps of at most half that size are enlarged to whole pixels.
+        side: pixels.
+        gap: white pixels between pictures.
+    """
+    top, left = picture_table_corner(titles, len(rows), len(titles), side, gap)
+    page = np.full((top, left, 3), 255, np.uint8)
+    page[: _heading(titles)] = _headings(titles, left, side, gap)
+    for row, pictures in enumerate(rows):
+        for column, picture in enumerate(pictures):
+            y, x = picture_table_corner(titles, row, column, side, gap)
+            page[y : y + side, x : x + side] = _fit(on_square(picture), side)
+    return page
+
+
+def picture_table_corner(
+    titles: Sequence[str], row: int, column: int, side: int, gap: int = 4
+) -> tuple[int, int]:
+    """(y, x) of a cell of `picture_table`."""
+    return _heading(titles) + gap + row * (side + gap), gap + column * (side + gap)
+
+
+def _heading(titles: Sequence[str]) -> int:
+    """Height of the titles in pixels."""
+    return TITLE_HEIGHT * max(title.count("\n") + 1 for title in titles) + 2
+
+
+def _headings(titles: Sequence[str], width: int, side: int, gap: int) -> np.ndarray:
+    page = Image.new("RGB", (width, _heading(titles)), "white")
+    draw = ImageDraw.Draw(page)
+    for column, title in enumerate(titles):
+        for line, text in enumerate(title.split("\n")):
+            size = next((s for s in range(12, 6, -1) if _text_width(text, s) <= side), 6)
+            middle = gap + column * (side + gap) + side // 2, TITLE_HEIGHT * line + TITLE_HEIGHT
+            draw.text(middle, text, "black", ImageFont.load_default(size), anchor="ms")
+    return np.asarray(page)
+
+
+def _text_width(text: str, size: int) -> float:
+    font = ImageFont.load_default(size)
+    assert isinstance(font, ImageFont.FreeTypeFont)
+    return font.getlength(text)
+
+
+def _fit(square: np.ndarray, side: int) -> np.ndarray:
+    """To `side` pixels: patches keep their sharp edges, photographs are smoothed."""
+    resample = Image.Resampling.NEAREST if 2 * len(square) <= side else Image.Resampling.BILINEAR
+    return np.asarray(Image.fromarray(square).resize((side, side), resample))
 
 
 def on_square(picture: np.ndarray) -> np.ndarray:

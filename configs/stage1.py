@@ -139,6 +139,7 @@ def full() -> ConfigDict:
     config.evals.knn = True
     config.evals.linear_probe = True
     config.evals.baselines = False
+    config.evals.pixel_side = 32
     config.evals.dense = True
     config.evals.feature_maps = 16
     config.evals.reconstruction = 8
@@ -221,6 +222,7 @@ def tiny(config: ConfigDict) -> None:
     config.evals.batch_size = 256
     config.evals.probes = (("digits", "embedded:digits/train", "embedded:digits/heldout"),)
     config.evals.baselines = True
+    config.evals.pixel_side = 8  # what the digits have
 
 
 def smoke(config: ConfigDict) -> None:

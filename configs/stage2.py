@@ -59,6 +59,7 @@ def full() -> ConfigDict:
     config.vision.patch_size = 14
     config.vision.rope_theta = 1e4
     config.vision.qk_norm = True  # report §2.1
+    config.vision.swiglu_limit = 0.0  # GLM-5.3-Flash's tower has 10
     config.vision.attention = "auto"
     config.vision.pixel_mean = (0.5, 0.5, 0.5)  # SigLIP2
     config.vision.pixel_std = (0.5, 0.5, 0.5)

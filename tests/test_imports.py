@@ -17,6 +17,12 @@ WORKER_MODULES = (
     "packing",
     "layout",
     "examples",
+    "pairs",
+    "pictures",
+    "masking",
+    "quality",
+    "feature_cache",
+    "rendered",
 )
 
 

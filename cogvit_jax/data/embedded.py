@@ -1,4 +1,7 @@
-"""Real pictures that come inside the scikit-learn and scikit-image packages: no download needed."""
+"""Pictures that need no download: real ones inside scikit-learn and scikit-image, and drawn ones.
+
+The drawn ones are in `rendered.py`.
+"""
 
 import hashlib
 from importlib.util import find_spec
@@ -9,6 +12,7 @@ from jaxtyping import UInt8
 
 from cogvit_jax.data.embedded_captions import PHOTOS
 from cogvit_jax.data.records import Record, Source
+from cogvit_jax.data.rendered import KINDS, open_rendered
 
 _INSTALL = {"skimage": "scikit-image", "sklearn": "scikit-learn"}
 # Non-faces of lfw_subset.npy (counted over all 200) that do show part of a face.
@@ -69,20 +73,23 @@ def open_embedded(rest: str) -> Source:
     photos: whole photographs as encoded files without a class, and uint8 `[25, 25]` crops with
     the classes face and background patch (both scikit-image and scikit-learn). A photograph is on
     one side only, so random crops of it never are on both.
+    instruct, science: pictures drawn from a seed, see `rendered.open_rendered`.
 
     Args:
-        rest: "digits/train", "digits/heldout", "photos/train" or "photos/heldout".
+        rest: one of these names, and "/train" or "/heldout".
 
     Raises:
         ValueError: another name.
         FileNotFoundError: a package, or a picture in it, is missing.
     """
     name, _, split = rest.partition("/")
-    if name not in ("digits", "photos") or split not in ("train", "heldout"):
+    if name not in ("digits", "photos", *KINDS) or split not in ("train", "heldout"):
         raise ValueError(
             f"No embedded source 'embedded:{rest}'. Use 'embedded:digits/train', "
-            "'embedded:digits/heldout', 'embedded:photos/train' or 'embedded:photos/heldout'."
+            "'embedded:digits/heldout', or photos, instruct or science in the place of digits."
         )
+    if name in KINDS:
+        return open_rendered(name, split)
     if name == "digits":
         records, classes, templates = _digits(split), DIGIT_CLASSES, DIGIT_TEMPLATES
     else:
@@ -98,7 +105,10 @@ def open_embedded(rest: str) -> Source:
 
 
 def all_text() -> list[str]:
-    """Every caption, class name and prompt of the embedded sources, in a fixed order."""
+    """Every caption, class name and prompt of the real pictures, in a fixed order.
+
+    What the embedded vocabulary was made from; captions of drawn pictures are not in it.
+    """
     groups = [captions for _, _, captions in PHOTOS.values()]
     groups += [captions for _, captions in FACES]
     groups += [_digit_captions(digit) for digit in range(10)]

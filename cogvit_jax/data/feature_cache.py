@@ -82,9 +82,7 @@ def open_cache(folder: str, expected: dict[str, Any], field: str) -> FeatureCach
     return FeatureCache(folder, (found["shape"][0], found["shape"][1]))
 
 
-def write_source(
-    folder: str, source: int, batches: Iterable[Sequence[np.ndarray | None]]
-) -> None:
+def write_source(folder: str, source: int, batches: Iterable[Sequence[np.ndarray | None]]) -> None:
     """Writes one source's features, in order of its records; None where one cannot be used.
 
     The file appears under its name only once it is whole.

@@ -98,12 +98,12 @@ class PictureExample:
         """Patches, mask, source number and the teachers' inputs; CorruptRecord."""
         largest = max(v.image_size for v in (self.student, *self.teachers))
         whole = tuple(self.config.crop_scale) == (1.0, 1.0)
-        needed = max(largest if whole else 2 * largest, self.quality.min_side)
+        judged = self.quality != quality.QualitySettings()
+        # Decoded at full size where it is judged: a smaller copy has another sharpness.
+        needed = 0 if judged else largest if whole else 2 * largest
         image = decode_image(draw.record.image, min_side=needed)
-        if self.quality != quality.QualitySettings():
-            reason = quality.reject(self.quality, quality.assess(image))
-            if reason:
-                raise CorruptRecord(f"{draw.record.id}: {reason}")
+        if judged and (reason := quality.reject(self.quality, quality.assess(image))):
+            raise CorruptRecord(f"{draw.record.id}: {reason}")
         flip = self.config.flip and draw.source.flippable
         shape = image.shape[0] / image.shape[1]  # the crop's aspect is relative to the picture's
         aspect = (CROP_ASPECT[0] * shape, CROP_ASPECT[1] * shape)

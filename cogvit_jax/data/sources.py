@@ -23,8 +23,9 @@ def open_source(spec: str) -> Source:
     """Opens a data set.
 
     Args:
-        spec: `embedded:digits/train`, `folder:/path`, `webdataset:/path/{000..010}.tar`,
-            `array_record:/path/*.array_record` or `tfds:name:split`.
+        spec: `embedded:digits/train` (or photos, instruct, science), `folder:/path`,
+            `webdataset:/path/{000..010}.tar`, `array_record:/path/*.array_record` or
+            `tfds:name:split`.
 
     Raises:
         ValueError: unknown scheme, an empty source, or contents that cannot be read.

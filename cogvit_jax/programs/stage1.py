@@ -19,6 +19,7 @@ from cogvit_jax.data import feature_cache, masking, pictures
 from cogvit_jax.data.mixture import short_names
 from cogvit_jax.data.pipeline import picture_batches
 from cogvit_jax.data.quality import QualitySettings
+from cogvit_jax.data.quality import check as check_quality
 from cogvit_jax.data.shapes import picture_shapes
 from cogvit_jax.evals.embed import Embedder, of_patches
 from cogvit_jax.models import vit
@@ -85,11 +86,13 @@ def make_example(config: Any, taught: tuple[Taught, ...]) -> pictures.PictureExa
     mask = settings.read(masking.MaskSettings, config.mask, "config.mask")
     student = pictures.View(data.image_size, config.vision.patch_size)
     masking.num_masked(mask, student.side**2)
+    judged = settings.read(QualitySettings, config.quality, "config.quality")
+    check_quality(judged)
     views = dict.fromkeys(t.view for t in taught if not t.cache)
     return pictures.PictureExample(
         config=data,
         mask=mask,
-        quality=settings.read(QualitySettings, config.quality, "config.quality"),
+        quality=judged,
         student=student,
         teachers=tuple(views),
         caches=caches,

@@ -34,6 +34,7 @@ class EvalSettings:
         probes: (name, train source, held-out source) of labelled pictures.
         knn, linear_probe: which probes run on them, on frozen features averaged over patches.
         baselines: also probe pixels and the encoder with random weights, once.
+        pixel_side: side of the pictures whose pixels are probed.
         dense: patch-wise segmentation and correspondence, see `evals.dense`.
         feature_maps: held-out pictures shown beside their features' principal components; 0 = none.
         reconstruction: held-out pictures shown with mask, targets and predictions; 0 = none.
@@ -45,6 +46,7 @@ class EvalSettings:
     knn: bool = True
     linear_probe: bool = True
     baselines: bool = True
+    pixel_side: int = 32
     dense: bool = False
     feature_maps: int = 0
     reconstruction: int = 0
@@ -109,7 +111,9 @@ def _probes(
         init = jax.jit(lambda key: shown.student.init(key, *inputs)["params"])
         return init(jax.random.key(config.seed + 1))
 
-    compared = {"random_params": untrained, "pixel_side": 32} if options.baselines else {}
+    compared = (
+        {"random_params": untrained, "pixel_side": options.pixel_side} if options.baselines else {}
+    )
     kinds = {"knn": probes.knn_accuracy, "linear_probe": probes.linear_accuracy}
     return {
         kind: probes.with_baselines(accuracy, embedder, sets, **compared)

@@ -38,7 +38,10 @@ def console():
 
 @pytest.fixture
 def source(tmp_path):
-    params = {"tower": tree_of(np.random.default_rng(0), extra=("mask_token",)), "head": np.ones((3,), np.float32)}
+    params = {
+        "tower": tree_of(np.random.default_rng(0), extra=("mask_token",)),
+        "head": np.ones((3,), np.float32),
+    }
     checkpoint.save_params(str(tmp_path), params)
     return str(tmp_path), params
 

@@ -1,25 +1,33 @@
 """SigLIP2's text tower and pooling head (transformers) in our names and layouts."""
 
+import tempfile
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
+
+from cogvit_jax.interop import files, siglip2
+from cogvit_jax.models.text import TextSettings
 
 State = Mapping[str, np.ndarray]
 
 
 def text_params_from_torch(state: State, num_heads: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(text, text_projection) of TwoTowers from a `Siglip2TextModel`'s state dict."""
-    depth = 1 + max(int(n.split(".")[2]) for n in state if n.startswith("encoder.layers."))
-    blocks = [_text_block(state, f"encoder.layers.{i}.", num_heads) for i in range(depth)]
-    text = {
-        "embedding": {"embedding": state["embeddings.token_embedding.weight"]},
-        "positions": state["embeddings.position_embedding.weight"],
-        "blocks": jax.tree.map(lambda *layers: np.stack(layers), *blocks),
-        "norm": _norm(state, "final_layer_norm"),
-    }
-    return text, _dense(state, "head")
+    """(text, text_projection) of TwoTowers from a `Siglip2TextModel`'s state dict, by way of a
+    checkpoint.
+    """
+    length, width = state["embeddings.position_embedding.weight"].shape
+    settings = TextSettings(
+        width=width,
+        depth=1 + max(int(n.split(".")[2]) for n in state if n.startswith("encoder.layers.")),
+        num_heads=num_heads,
+        mlp_dim=len(state["encoder.layers.0.mlp.fc1.bias"]),
+        qk_norm=False,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        files.write_weights(folder, state, {})
+        params = siglip2.load_text(folder, settings, length)
+    return params["text"], params["text_projection"]
 
 
 def pool_params_from_torch(state: State, num_heads: int) -> dict[str, Any]:
@@ -37,43 +45,14 @@ def pool_params_from_torch(state: State, num_heads: int) -> dict[str, Any]:
     return {
         "probe": state["probe"][0],
         **inputs,
-        "out": _out(state, "attention.out_proj", num_heads),
-        "norm": _norm(state, "layernorm"),
+        "out": {
+            "kernel": state["attention.out_proj.weight"].T.reshape(num_heads, -1, dim),
+            "bias": state["attention.out_proj.bias"],
+        },
+        "norm": {"scale": state["layernorm.weight"], "bias": state["layernorm.bias"]},
         "mlp": {"up": _dense(state, "mlp.fc1"), "down": _dense(state, "mlp.fc2")},
-    }
-
-
-def _text_block(state: State, prefix: str, num_heads: int) -> dict[str, Any]:
-    names = [f"{prefix}self_attn.{x}_proj" for x in "qkv"]
-    kernels = [state[f"{n}.weight"].T for n in names]
-    return {
-        "norm1": _norm(state, f"{prefix}layer_norm1"),
-        "norm2": _norm(state, f"{prefix}layer_norm2"),
-        "attention": {
-            "qkv": {
-                "kernel": np.stack([k.reshape(len(k), num_heads, -1) for k in kernels], axis=1),
-                "bias": np.stack([state[f"{n}.bias"].reshape(num_heads, -1) for n in names]),
-            },
-            "out": _out(state, f"{prefix}self_attn.out_proj", num_heads),
-        },
-        "mlp": {
-            "up": _dense(state, f"{prefix}mlp.fc1"),
-            "down": _dense(state, f"{prefix}mlp.fc2"),
-        },
     }
 
 
 def _dense(state: State, name: str) -> dict[str, np.ndarray]:
     return {"kernel": state[f"{name}.weight"].T, "bias": state[f"{name}.bias"]}
-
-
-def _out(state: State, name: str, num_heads: int) -> dict[str, np.ndarray]:
-    kernel = state[f"{name}.weight"].T
-    return {
-        "kernel": kernel.reshape(num_heads, -1, kernel.shape[-1]),
-        "bias": state[f"{name}.bias"],
-    }
-
-
-def _norm(state: State, name: str) -> dict[str, np.ndarray]:
-    return {"scale": state[f"{name}.weight"], "bias": state[f"{name}.bias"]}

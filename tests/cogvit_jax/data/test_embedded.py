@@ -123,3 +123,16 @@ def test_font_draws_every_embedded_character():
     assert FONT_PATH.stat().st_size <= 120_000
     font = ImageFont.truetype(str(FONT_PATH), 24)
     assert bytes(font.getmask("七")) != bytes(font.getmask("\U0001f98a"))  # a glyph, not the box
+
+
+@pytest.mark.parametrize("name", ["instruct", "science"])
+def test_drawn_sets_open_here_and_stay_out_of_the_vocabularys_corpus(name):
+    source = open_embedded(f"{name}/heldout")
+    assert source.name == f"embedded:{name}/heldout"
+    assert source.records[3].image.shape[2] == 3
+    corpus = set(all_text())
+    captions = {c for i in range(24) for c in source.records[i].captions}
+    assert not captions & corpus
+    assert not set(source.classes["en"]) & corpus
+    with pytest.raises(ValueError, match=f"'embedded:{name}/test'.*instruct"):
+        open_embedded(f"{name}/test")

@@ -1,46 +1,86 @@
-"""CogViT equals transformers' GLM-OCR vision tower, from pixels to features, padded and packed."""
-
-from pathlib import Path
+"""CogViT equals transformers' GLM-OCR and GLM-5.3-Flash towers, from pixels to features."""
 
 import jax
 import numpy as np
 import pytest
 
-from tests.parity.glm_ocr import TOLERANCE, features, model_for, params_from_torch
+from cogvit_jax.interop.cogvit import load_cogvit
+from cogvit_jax.models.vit import CogViT
+from tests.parity import glm_ocr
+from tests.parity.glm_ocr import TOLERANCE, numbered
 from tests.random_params import random_params
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "glm_ocr_tower.npz"
-PATCH_SIZE, NUM_PICTURES = 4, 4
-
 
 @pytest.fixture(scope="module")
-def golden():
-    with np.load(GOLDEN) as file:
-        return dict(file)
+def load(tmp_path_factory):
+    """(golden arrays, folder of their checkpoint) by name."""
 
+    def make(name):
+        golden = glm_ocr.load_golden(name)
+        return golden, glm_ocr.write_golden(tmp_path_factory.mktemp(name) / "tower", golden)
 
-@pytest.fixture(scope="module")
-def params(golden):
-    weights = {name: x for name, x in golden.items() if name.startswith("state/")}
-    return params_from_torch(
-        {name.removeprefix("state/"): x.astype(np.float32) for name, x in weights.items()}
-    )
+    return make
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_equals_glm_ocr(golden, params, packed):
-    model = model_for(params, golden["pixel_mean"], golden["pixel_std"])
-    pictures = [golden[f"picture/{i}"] for i in range(NUM_PICTURES)]
-    ours = features(model, params, pictures, PATCH_SIZE, packed)
-    for i, x in enumerate(ours):
-        np.testing.assert_allclose(x, golden[f"features/{i}"], **TOLERANCE)
+def test_pictures_equal_glm_ocr(load, packed):
+    golden, folder = load("glm_ocr_tower")
+    params, fields = load_cogvit(folder)
+    assert fields["pixel_mean"] == tuple(golden["pixel_mean"])
+    assert fields["pixel_std"] == tuple(golden["pixel_std"])
+    pictures = numbered(golden, "picture")
+    tower = glm_ocr.cogvit(fields)
+    ours, _ = glm_ocr.run_tower(tower, params, pictures, fields["patch_size"], packed=packed)
+    for x, expected in zip(ours, numbered(golden, "features"), strict=True):
+        np.testing.assert_allclose(x, expected, **TOLERANCE)
 
 
-def test_the_tower_has_no_parameter_that_we_lack_and_we_none_that_it_lacks(golden, params):
-    model = model_for(params, golden["pixel_mean"], golden["pixel_std"])
-    patch, position = np.zeros((1, 1, 3 * PATCH_SIZE**2)), np.zeros((1, 1, 2), np.int32)
-    ours = random_params(model.init, patch, position, np.ones((1, 1), np.int32))
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("name", ["glm_ocr_small", "glm5_next_small"])
+def test_pictures_and_videos_equal_the_towers_that_see_two_frames(load, name, packed):
+    golden, folder = load(name)
+    params, fields = load_cogvit(folder, temporal=True)
+    tower, clips = glm_ocr.cogvit(fields), numbered(golden, "clip")
+    ours, _ = glm_ocr.run_tower(
+        tower, params, clips, fields["patch_size"], packed=packed, temporal=True
+    )
+    for x, expected in zip(ours, numbered(golden, "features"), strict=True):
+        np.testing.assert_allclose(x, expected, **TOLERANCE)
+
+
+def test_the_limit_of_the_mlp_matters(load):
+    golden, folder = load("glm5_next_small")
+    params, fields = load_cogvit(folder)
+    assert fields["swiglu_limit"] == 0.75
+    tower = glm_ocr.cogvit(fields | {"swiglu_limit": 0.0})
+    ours, _ = glm_ocr.run_tower(
+        tower, params, [golden["clip/0"]], fields["patch_size"], packed=False
+    )
+    assert np.max(np.abs(ours[0] - golden["features/0"])) > 0.1
+
+
+def test_bfloat16_stays_close(load):
+    golden, folder = load("glm_ocr_tower")
+    params, fields = load_cogvit(folder)
+    tower = glm_ocr.cogvit(fields, dtype="bfloat16")
+    pictures = numbered(golden, "picture")
+    ours, _ = glm_ocr.run_tower(tower, params, pictures, fields["patch_size"], packed=True)
+    for x, expected in zip(ours, numbered(golden, "features"), strict=True):
+        norms = np.linalg.norm(x, axis=-1) * np.linalg.norm(expected, axis=-1)
+        assert np.min(np.sum(x * expected, axis=-1) / norms) > 0.999
+
+
+def test_the_tower_has_no_parameter_that_we_lack_and_we_none_that_it_lacks(load):
+    golden, folder = load("glm_ocr_tower")
+    params, fields = load_cogvit(folder)
+    width, depth, num_heads, mlp_dim = (
+        fields[n] for n in ("width", "depth", "num_heads", "mlp_dim")
+    )
+    model = CogViT(width, depth, num_heads, mlp_dim)
+    patch = np.zeros((1, 1, 3 * fields["patch_size"] ** 2))
+    ones = np.ones((1, 1), np.int32)
+    ours = random_params(model.init, patch, np.zeros((1, 1, 2), np.int32), ones)
     assert jax.tree.map(np.shape, params) == jax.tree.map(np.shape, ours)
     second_frame = golden["state/patch_embed.proj.weight"][:, :, 1].size
-    theirs = sum(x.size for name, x in golden.items() if name.startswith("state/"))
+    theirs = sum(x.size for x in glm_ocr.golden_state(golden).values())
     assert sum(x.size for x in jax.tree.leaves(params)) == theirs - second_frame

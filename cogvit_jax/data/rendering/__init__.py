@@ -1,0 +1,1 @@
+"""Pictures drawn from a seed, with captions in English and Chinese."""

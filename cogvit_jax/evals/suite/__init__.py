@@ -1,0 +1,1 @@
+"""Published zero-shot evaluation suites, run on local copies of their data sets."""

@@ -1,0 +1,1 @@
+"""Weights of others in, ours out: safetensors files with Hugging Face's names."""
