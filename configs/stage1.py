@@ -140,7 +140,8 @@ def full() -> ConfigDict:
     config.evals.linear_probe = True
     config.evals.baselines = False
     config.evals.pixel_side = 32
-    config.evals.dense = True
+    config.evals.segmentation = ()  # (name, "folder:/ade/train", "folder:/ade/heldout")
+    config.evals.correspondence = ()  # sources
     config.evals.feature_maps = 16
     config.evals.reconstruction = 8
     config.evals.attention = True
@@ -223,6 +224,8 @@ def tiny(config: ConfigDict) -> None:
     config.evals.probes = (("digits", "embedded:digits/train", "embedded:digits/heldout"),)
     config.evals.baselines = True
     config.evals.pixel_side = 8  # what the digits have
+    config.evals.segmentation = (("scenes", "scenes:100", "scenes:40"),)
+    config.evals.correspondence = ("embedded:photos/heldout",)
 
 
 def smoke(config: ConfigDict) -> None:
@@ -251,6 +254,6 @@ def smoke(config: ConfigDict) -> None:
     config.train.save_every = 2
     config.evals.batch_size = 32
     config.evals.linear_probe = False
-    config.evals.dense = False
+    config.evals.segmentation = (("scenes", "scenes:4", "scenes:3"),)
     config.evals.feature_maps = 4
     config.evals.reconstruction = 3

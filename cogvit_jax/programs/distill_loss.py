@@ -51,9 +51,10 @@ def teacher_features(taught: Taught, side: int, frozen: Any, views: BatchArrays)
         views: a batch's "teachers".
     """
     features = views[taught.array]
-    if not taught.cache:
-        features = taught.model.features(frozen[taught.name], features)
-    return jax.lax.stop_gradient(match_grid(features, side))
+    with jax.named_scope(f"teacher_{taught.name}"):
+        if not taught.cache:
+            features = taught.model.features(frozen[taught.name], features)
+        return jax.lax.stop_gradient(match_grid(features, side))
 
 
 def make_distill_loss(

@@ -11,12 +11,14 @@ from jax.sharding import Mesh
 
 from cogvit_jax import settings, sharding
 from cogvit_jax.data import masking, pictures
-from cogvit_jax.data.mixture import open_mixture
+from cogvit_jax.data.mixture import open_mixture, short_names
 from cogvit_jax.data.records import Source
 from cogvit_jax.data.sources import open_source
 from cogvit_jax.data.transforms import decode_image, resize
-from cogvit_jax.evals import attention, feature_maps, probes, reconstruction
+from cogvit_jax.evals import attention, correspondence, dense, feature_maps, probes, reconstruction
 from cogvit_jax.evals.embed import Embedder, usable_records
+from cogvit_jax.evals.masked import MaskedSource, open_masked_folder
+from cogvit_jax.evals.scenes import make_scenes
 from cogvit_jax.losses import target_statistics
 from cogvit_jax.models import vit
 from cogvit_jax.models.student import Student
@@ -35,7 +37,11 @@ class EvalSettings:
         knn, linear_probe: which probes run on them, on frozen features averaged over patches.
         baselines: also probe pixels and the encoder with random weights, once.
         pixel_side: side of the pictures whose pixels are probed.
-        dense: patch-wise segmentation and correspondence, see `evals.dense`.
+        segmentation: (name, train set, held-out set) for a linear classifier of patches, see
+            `evals.dense`; sets are "folder:/path" with images/ and masks/, or "scenes:200", which
+            draws so many scenes of embedded pictures.
+        correspondence: sources whose patches are matched between views, see
+            `evals.correspondence`.
         feature_maps: held-out pictures shown beside their features' principal components; 0 = none.
         reconstruction: held-out pictures shown with mask, targets and predictions; 0 = none.
         attention: the largest attention logit, which QK-Norm is there to bound.
@@ -47,7 +53,8 @@ class EvalSettings:
     linear_probe: bool = True
     baselines: bool = True
     pixel_side: int = 32
-    dense: bool = False
+    segmentation: tuple[tuple[str, str, str], ...] = ()
+    correspondence: tuple[str, ...] = ()
     feature_maps: int = 0
     reconstruction: int = 0
     attention: bool = True
@@ -73,7 +80,8 @@ def make_evaluators(
 ) -> dict[str, Evaluator]:
     """What `config.evals` asks for; opens the sources."""
     options = settings.read(EvalSettings, config.evals, "config.evals")
-    evaluators: dict[str, Evaluator] = _probes(config, options, embedder, shown)
+    side = shown.example.student.image_size
+    evaluators = _probes(config, options, embedder, shown) | _dense(options, embedder, side)
     if not config.data.heldout:
         return evaluators
     sources, _ = open_mixture(config.data.heldout, "config.data.heldout")
@@ -111,15 +119,37 @@ def _probes(
         init = jax.jit(lambda key: shown.student.init(key, *inputs)["params"])
         return init(jax.random.key(config.seed + 1))
 
-    compared = (
-        {"random_params": untrained, "pixel_side": options.pixel_side} if options.baselines else {}
-    )
+    baselines = {"random_params": untrained, "pixel_side": options.pixel_side}
+    compared = baselines if options.baselines else {}
     kinds = {"knn": probes.knn_accuracy, "linear_probe": probes.linear_accuracy}
     return {
         kind: probes.with_baselines(accuracy, embedder, sets, **compared)
         for kind, accuracy in kinds.items()
         if getattr(options, kind)
     }
+
+
+def _dense(options: EvalSettings, embedder: Embedder, side: int) -> dict[str, Evaluator]:
+    """Segmentation, a measure of objects, and correspondence, a measure of texture."""
+    found: dict[str, Evaluator] = {}
+    for name, train, heldout in options.segmentation:
+        sets = _masked_source(train, "train", side), _masked_source(heldout, "heldout", side)
+        found[f"dense/{name}"] = partial(dense.segmentation, embedder, *sets)
+    for spec in options.correspondence:
+        name = f"dense/correspondence_{short_names(spec)[0]}"
+        found[name] = partial(correspondence.correspondence, embedder, open_source(spec))
+    return found
+
+
+def _masked_source(spec: str, split: str, side: int) -> MaskedSource:
+    scheme, _, rest = spec.partition(":")
+    if scheme == "scenes" and rest.isdigit() and int(rest) > 0:
+        return make_scenes(split, int(rest), side)
+    if scheme == "folder":
+        return open_masked_folder(rest)
+    raise settings.ConfigError(
+        f"config.evals.segmentation: {spec!r} is neither 'folder:/path' nor 'scenes:COUNT'."
+    )
 
 
 def _vision_only(student: Student) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""What follows the data in the state: exact over microbatches and devices, saved, calibrated once."""
+"""What follows the data in the state: exact on any mesh and in parts, saved, calibrated once."""
 
 import dataclasses
 import io
