@@ -42,6 +42,23 @@ FSDP_TENSOR = (
 )
 
 
+def muon(config: ConfigDict) -> None:
+    """Fills in `optim`'s fields of Muon and the rule tables, which both stages share."""
+    config.algorithm_rules = MUON_MATRICES
+    config.decay_rules = DECAY_MATRICES
+    config.muon_momentum = 0.95  # Moonlight, arXiv:2502.16982
+    config.muon_bias_correction = True
+    config.muon_steps = 5
+    config.muon_coefficients = "quintic"
+    config.muon_dtype = "bfloat16"  # as Keller Jordan's; "float32" in the tiny runs
+    config.muon_rms = 0.2  # Moonlight
+
+
+def pod_mesh(rules: object) -> ConfigDict:
+    """`mesh` of a v5e-256: parameters and optimizer state split over one torus axis."""
+    return ConfigDict({"dcn": 1, "data": -1, "fsdp": 16, "tensor": 1, "rules": rules})
+
+
 def check_variant(arg: str | None, variants: tuple[str, ...]) -> str:
     """The variant after the colon in --config=file.py:variant, or an error with the choices."""
     arg = arg or ""

@@ -21,13 +21,13 @@ from ml_collections import ConfigDict
 
 from configs import stage2
 from configs.common import (
-    DECAY_MATRICES,
     FSDP_ENCODER,
-    MUON_MATRICES,
     REPLICATED,
     STUDENT_GROUPS,
     check_variant,
     group,
+    muon,
+    pod_mesh,
 )
 
 
@@ -47,12 +47,7 @@ def full() -> ConfigDict:
     config.program = "stage1"
     config.seed = 0
 
-    config.mesh = ConfigDict()
-    config.mesh.dcn = 1  # slices
-    config.mesh.data = -1
-    config.mesh.fsdp = 16  # parameters and optimizer state over one torus axis of a v5e-256
-    config.mesh.tensor = 1
-    config.mesh.rules = FSDP_ENCODER
+    config.mesh = pod_mesh(FSDP_ENCODER)
 
     config.vision = stage2.full().vision  # stage 2 goes on with the same encoder
 
@@ -83,15 +78,8 @@ def full() -> ConfigDict:
     config.optim.groups.vision = group(lr=1e-3, weight_decay=0.05, warmup_steps=5000)
     config.optim.groups.heads = group(lr=1e-3, weight_decay=0.05, warmup_steps=5000)
     config.optim.group_rules = STUDENT_GROUPS
-    config.optim.algorithm_rules = MUON_MATRICES
-    config.optim.decay_rules = DECAY_MATRICES
     config.optim.clip_norm = 3.0  # DINOv2's and EVA-02's
-    config.optim.muon_momentum = 0.95  # Moonlight, arXiv:2502.16982
-    config.optim.muon_bias_correction = True
-    config.optim.muon_steps = 5
-    config.optim.muon_coefficients = "quintic"
-    config.optim.muon_dtype = "bfloat16"
-    config.optim.muon_rms = 0.2  # Moonlight
+    muon(config.optim)
     config.optim.adam_b1 = 0.9
     config.optim.adam_b2 = 0.98
     config.optim.adam_eps = 1e-6
@@ -139,7 +127,7 @@ def full() -> ConfigDict:
     config.evals.knn = True
     config.evals.linear_probe = True
     config.evals.baselines = False
-    config.evals.pixel_side = 32
+    config.evals.pixel_sides = (32,)
     config.evals.segmentation = ()  # (name, "folder:/ade/train", "folder:/ade/heldout")
     config.evals.correspondence = ()  # sources
     config.evals.feature_maps = 16
@@ -169,16 +157,12 @@ def teacher(**fields: object) -> ConfigDict:
 
 
 def tower() -> ConfigDict:
-    """Stage 2 on the embedded pictures, in under two minutes on two cores."""
+    """Stage 2's tiny run, without its evaluations: under two minutes on two cores."""
     config = stage2.full()
     stage2.tiny(config)
-    config.data.lengths = (36,)
-    config.data.eval_length = 36
-    config.train.steps = 160
     config.train.eval_every = 0
-    config.train.save_every = 160
-    config.train.log_every = 40
-    config.evals.gallery = 0
+    config.train.save_every = config.train.steps
+    config.data.heldout = ""
     return config
 
 
@@ -191,31 +175,34 @@ def tiny(config: ConfigDict) -> None:
     config.vision.remat = "none"
     config.vision.scan_unroll = 4
     config.teachers.rules = REPLICATED
-    pictures = {"image_size": 84, "patch_size": 14, "dtype": "float32"}
-    config.teachers.semantic = teacher(kind="tower", **pictures)
-    config.teachers.texture = teacher(kind="hog", **pictures)
+    fields = {"image_size": 70, "patch_size": 14, "dtype": "float32", "head": "linear"}
+    config.teachers.semantic = teacher(kind="tower", **fields)
+    config.teachers.texture = teacher(kind="hog", **fields)
+    # A run of minutes learns more where visible patches count too: kNN on digits of 0.95 instead
+    # of 0.86 after 200 steps.
+    config.loss.tokens = "all"
     config.optim.muon_dtype = "float32"
     for name in ("vision", "heads"):
         config.optim.groups[name].lr = 4e-3  # short run, small model
         config.optim.groups[name].warmup_steps = 30
     # 80 / 10 / 10, as the report's mixture
     config.data.train = (
-        "embedded:digits/train@0.5,embedded:photos/train@0.3,"
+        "embedded:digits/train@0.6,embedded:photos/train@0.2,"
         "embedded:instruct/train@0.1,embedded:science/train@0.1"
     )
     config.data.heldout = "embedded:digits/heldout,embedded:photos/heldout"
-    config.data.image_size = 84
+    config.data.image_size = 70
     config.data.global_batch = 128
-    config.data.crop_scale = (0.6, 1.0)
+    config.data.crop_scale = (0.7, 1.0)
     config.data.num_workers = 0
     config.data.max_corrupt = 10
     config.quality.min_side = 1  # digits have 8 pixels
     config.quality.max_aspect = 100.0
     config.quality.min_sharpness = 0.0
     config.quality.min_contrast = 0.0
-    config.train.steps = 400
+    config.train.steps = 600
     config.train.log_every = 20
-    config.train.eval_every = 100
+    config.train.eval_every = 200
     config.train.save_every = 200
     config.train.keep_every = 0
     config.train.nonfinite = "stop"
@@ -223,7 +210,7 @@ def tiny(config: ConfigDict) -> None:
     config.evals.batch_size = 256
     config.evals.probes = (("digits", "embedded:digits/train", "embedded:digits/heldout"),)
     config.evals.baselines = True
-    config.evals.pixel_side = 8  # what the digits have
+    config.evals.pixel_sides = (8, 70)  # what the digits have, and what the student sees
     config.evals.segmentation = (("scenes", "scenes:100", "scenes:40"),)
     config.evals.correspondence = ("embedded:photos/heldout",)
 
@@ -243,6 +230,7 @@ def smoke(config: ConfigDict) -> None:
     config.tower.train.save_every = 1
     config.data.global_batch = 16
     config.data.image_size = 42
+    config.evals.pixel_sides = (8,)
     config.teachers.semantic.image_size = 42
     config.teachers.texture.image_size = 84  # another grid than the student's
     config.loss.calibration_batches = 2

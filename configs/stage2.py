@@ -16,13 +16,13 @@ in Chinese. `:smoke` takes two steps of the same code for the tests.
 from ml_collections import ConfigDict
 
 from configs.common import (
-    DECAY_MATRICES,
     FSDP,
-    MUON_MATRICES,
     REPLICATED,
     TWO_TOWER_GROUPS,
     check_variant,
     group,
+    muon,
+    pod_mesh,
 )
 
 
@@ -43,12 +43,7 @@ def full() -> ConfigDict:
     config.seed = 0
     config.embed_dim = 1152  # SigLIP2 So400m's width, arXiv:2502.14786
 
-    config.mesh = ConfigDict()
-    config.mesh.dcn = 1  # slices
-    config.mesh.data = -1
-    config.mesh.fsdp = 16  # parameters and optimizer state over one torus axis of a v5e-256
-    config.mesh.tensor = 1
-    config.mesh.rules = FSDP
+    config.mesh = pod_mesh(FSDP)
 
     config.vision = ConfigDict()
     config.vision.size = "L"  # 403,024,896 parameters in the blocks, as released in GLM-OCR
@@ -97,15 +92,8 @@ def full() -> ConfigDict:
     config.optim.groups.text = group(lr=1e-3, weight_decay=0.1, warmup_steps=20_000)
     config.optim.groups.projection = group(lr=1e-3, weight_decay=0.0, warmup_steps=20_000)
     config.optim.group_rules = TWO_TOWER_GROUPS
-    config.optim.algorithm_rules = MUON_MATRICES
-    config.optim.decay_rules = DECAY_MATRICES
     config.optim.clip_norm = 1.0  # SigLIP, big_vision's siglip_lit_coco.py
-    config.optim.muon_momentum = 0.95  # Moonlight, arXiv:2502.16982
-    config.optim.muon_bias_correction = True
-    config.optim.muon_steps = 5
-    config.optim.muon_coefficients = "quintic"
-    config.optim.muon_dtype = "bfloat16"  # as Keller Jordan's; "float32" in the tiny run
-    config.optim.muon_rms = 0.2  # Moonlight
+    muon(config.optim)
     config.optim.adam_b1 = 0.9
     config.optim.adam_b2 = 0.95  # SigLIP, arXiv:2303.15343
     config.optim.adam_eps = 1e-8

@@ -128,22 +128,22 @@ def with_baselines(
     embedder: Embedder,
     sets: Mapping[str, tuple[Source, Source]],
     random_params: Callable[[], Any] | None = None,
-    pixel_side: int = 0,
+    pixel_sides: Sequence[int] = (),
 ) -> Callable[[Any], dict[str, float]]:
     """An evaluator of several (train, heldout) sets, with what a trained encoder must beat.
 
     Example:
         evaluators["knn"] = with_baselines(knn_accuracy, embedder, {"digits": (train, heldout)},
-                                           partial(init, key), pixel_side=32)
-        logs knn/digits, knn/digits_random_encoder and knn/digits_pixels.
+                                           partial(init, key), pixel_sides=(8, 32))
+        logs knn/digits, knn/digits_random_encoder, knn/digits_pixels_8 and knn/digits_pixels_32.
 
     Args:
         accuracy: `knn_accuracy` or `linear_accuracy`.
         embedder: of the encoder.
         sets: name -> (train, heldout).
         random_params: makes parameters of the same encoder, untrained; None = not shown.
-        pixel_side: pictures become this many pixels per side for the baseline on pixels; 0 = not
-            shown. Baselines are computed once, on the first call.
+        pixel_sides: pictures become this many pixels per side for baselines on pixels. Baselines
+            are computed once, on the first call.
     """
     constant: dict[str, float] = {}
 
@@ -153,9 +153,9 @@ def with_baselines(
 
     def baselines() -> dict[str, float]:
         found = {}
-        if pixel_side:
-            pixels = partial(pixel_features, side=pixel_side)
-            found |= {f"{name}_pixels": score(name, pixels) for name in sets}
+        for side in pixel_sides:
+            pixels = partial(pixel_features, side=side)
+            found |= {f"{name}_pixels_{side}": score(name, pixels) for name in sets}
         if random_params is not None:
             images = partial(embedder.images, random_params())
             found |= {f"{name}_random_encoder": score(name, images) for name in sets}

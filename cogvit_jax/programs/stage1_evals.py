@@ -36,7 +36,7 @@ class EvalSettings:
         probes: (name, train source, held-out source) of labelled pictures.
         knn, linear_probe: which probes run on them, on frozen features averaged over patches.
         baselines: also probe pixels and the encoder with random weights, once.
-        pixel_side: side of the pictures whose pixels are probed.
+        pixel_sides: sides of the pictures whose pixels are probed.
         segmentation: (name, train set, held-out set) for a linear classifier of patches, see
             `evals.dense`; sets are "folder:/path" with images/ and masks/, or "scenes:200", which
             draws so many scenes of embedded pictures.
@@ -52,7 +52,7 @@ class EvalSettings:
     knn: bool = True
     linear_probe: bool = True
     baselines: bool = True
-    pixel_side: int = 32
+    pixel_sides: tuple[int, ...] = (32,)
     segmentation: tuple[tuple[str, str, str], ...] = ()
     correspondence: tuple[str, ...] = ()
     feature_maps: int = 0
@@ -119,7 +119,7 @@ def _probes(
         init = jax.jit(lambda key: shown.student.init(key, *inputs)["params"])
         return init(jax.random.key(config.seed + 1))
 
-    baselines = {"random_params": untrained, "pixel_side": options.pixel_side}
+    baselines = {"random_params": untrained, "pixel_sides": options.pixel_sides}
     compared = baselines if options.baselines else {}
     kinds = {"knn": probes.knn_accuracy, "linear_probe": probes.linear_accuracy}
     return {

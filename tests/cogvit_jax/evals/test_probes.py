@@ -168,11 +168,11 @@ def test_baselines_are_computed_once_and_named(known_encoder):
         return np.asarray([0, 0, 0, 1, 1], np.float32)  # sees no colour: the same for all squares
 
     sets = {"squares": (squares(30), squares(12, seed=1))}
-    run = with_baselines(knn_accuracy, known_encoder(), sets, random_params, pixel_side=8)
+    run = with_baselines(knn_accuracy, known_encoder(), sets, random_params, pixel_sides=(8,))
     for _ in range(2):
         found = run(COLOUR_ONLY)
-        assert list(found) == ["squares", "squares_pixels", "squares_random_encoder"]
-        assert found["squares"] == found["squares_pixels"] == 1.0
+        assert list(found) == ["squares", "squares_pixels_8", "squares_random_encoder"]
+        assert found["squares"] == found["squares_pixels_8"] == 1.0
         assert found["squares_random_encoder"] == pytest.approx(1 / 3)
     assert len(made) == 1
     assert with_baselines(knn_accuracy, known_encoder(), sets)(COLOUR_ONLY) == {"squares": 1.0}
@@ -216,7 +216,7 @@ def test_curves_have_panels_for_the_new_metrics():
         "loss": "loss",
         "loss/semantic": "loss per teacher",
         "loss/source/digits": "loss per source",
-        "knn/digits_pixels": "kNN accuracy",
+        "knn/digits_pixels_8": "kNN accuracy",
         "linear_probe/digits": "linear probe accuracy",
         "dense/scenes/miou": "segmentation of patches",
         "dense/photos/pck_chance": "correspondence within a patch",
