@@ -56,6 +56,7 @@ def full() -> ConfigDict:
     config.mask.kind = "block"  # BEiT arXiv:2106.08254, EVA-02, MaskDistill; report silent
     config.mask.min_patches = 4  # DINOv3's masking.py
     config.mask.min_aspect = 0.3
+    config.mask.probability = 1.0  # EVA-02, MaskDistill
 
     config.teachers = ConfigDict()
     config.teachers.rules = ((r"kernel$", ("fsdp", None)), (".*", ()))  # like the student's
@@ -177,10 +178,11 @@ def tiny(config: ConfigDict) -> None:
     config.teachers.rules = REPLICATED
     fields = {"image_size": 70, "patch_size": 14, "dtype": "float32", "head": "linear"}
     config.teachers.semantic = teacher(kind="tower", **fields)
-    config.teachers.texture = teacher(kind="hog", **fields)
+    config.teachers.texture = teacher(kind="hog", weight=0.5, **fields)
     # A run of minutes learns more where visible patches count too: kNN on digits of 0.95 instead
     # of 0.86 after 200 steps.
     config.loss.tokens = "all"
+    config.mask.probability = 0.5  # DINOv2; evaluation shows pictures whole
     config.optim.muon_dtype = "float32"
     for name in ("vision", "heads"):
         config.optim.groups[name].lr = 4e-3  # short run, small model
@@ -200,10 +202,10 @@ def tiny(config: ConfigDict) -> None:
     config.quality.max_aspect = 100.0
     config.quality.min_sharpness = 0.0
     config.quality.min_contrast = 0.0
-    config.train.steps = 600
+    config.train.steps = 450
     config.train.log_every = 20
-    config.train.eval_every = 200
-    config.train.save_every = 200
+    config.train.eval_every = 150
+    config.train.save_every = 150
     config.train.keep_every = 0
     config.train.nonfinite = "stop"
     config.train.max_skips = 0

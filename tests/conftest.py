@@ -20,6 +20,18 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 flags.FLAGS.mark_as_parsed()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_the_tests(tmp_path_factory):
+    """Stage 1's offline teacher is built once for all worker processes, not in the user's home."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    patch = pytest.MonkeyPatch()
+    patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+    yield
+    patch.undo()
+
+
 @pytest.fixture
 def make_mesh():
     """(number of devices) -> data-parallel mesh over the first of the eight."""

@@ -1,8 +1,8 @@
 """Which patches of a picture the student does not see: random blocks, or patches at random.
 
 Blocks as in BEiT (arXiv:2106.08254, algorithm 1), with the bounds that DINOv3's `masking.py` uses:
-at least 4 patches, height / width in 0.3 ... 1 / 0.3. Every picture of a batch has the same number
-of masked patches, so that shapes do not change.
+at least 4 patches, height / width in 0.3 ... 1 / 0.3. Every masked picture has the same number of
+masked patches.
 
 A block lies inside the picture, so blocks mask the middle more often than the border (for 90 of
 16 x 16 patches: 0.04 in a corner, 0.64 in the middle, measured over 4,000 draws). "uniform" masks
@@ -29,6 +29,7 @@ class MaskSettings:
         ratio: share of the patches that is masked, more than 0 and less than 1.
         kind: "block" or "uniform".
         min_patches: the smallest area of a block, in patches.
+        probability: share of the pictures that are masked at all (DINOv2 masks half of them).
         min_aspect: a block's height / width lies in `min_aspect ... 1 / min_aspect`, uniform in
             log.
     """
@@ -37,6 +38,7 @@ class MaskSettings:
     kind: str = "block"
     min_patches: int = 4
     min_aspect: float = 0.3
+    probability: float = 1.0
 
 
 def num_masked(settings: MaskSettings, num_patches: int) -> int:
@@ -53,6 +55,10 @@ def num_masked(settings: MaskSettings, num_patches: int) -> int:
         raise ConfigError(
             f"config.mask.min_aspect = {settings.min_aspect} must be more than 0, at most 1."
         )
+    if not 0 < settings.probability <= 1:
+        raise ConfigError(
+            f"config.mask.probability = {settings.probability} must be more than 0, at most 1."
+        )
     count = round(settings.ratio * num_patches)
     if not 0 < count < num_patches:
         raise ConfigError(
@@ -65,7 +71,7 @@ def num_masked(settings: MaskSettings, num_patches: int) -> int:
 def draw(
     settings: MaskSettings, rng: np.random.Generator, rows: int, columns: int
 ) -> Bool[np.ndarray, "n"]:
-    """Masks exactly `num_masked(settings, rows * columns)` patches of a grid.
+    """Masks exactly `num_masked(settings, rows * columns)` patches of a grid, or none.
 
     Args:
         settings: see MaskSettings.
@@ -80,6 +86,8 @@ def draw(
         ConfigError: as `num_masked`, and for an unknown kind.
     """
     count = num_masked(settings, rows * columns)
+    if rng.random() >= settings.probability:
+        return np.zeros(rows * columns, bool)
     start = config_settings.choose(
         {"block": _blocks, "uniform": _nothing}, settings.kind, "config.mask.kind"
     )

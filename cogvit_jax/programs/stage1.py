@@ -51,18 +51,23 @@ def build(config: Any, mesh: Mesh | None = None) -> Program:
     student = make_student(config, taught, mesh)
     sources = short_names(config.data.train)
     batches = make_batches(config, example, taught, mesh)
-    load = cache(partial(teachers.load, taught, config, mesh, Console()))
+    load = cache(
+        partial(teachers.load, taught, config, mesh, Console(quiet=jax.process_index() > 0))
+    )
+
+    def init(key: jax.Array) -> Any:
+        return student.init(key, *dummy_inputs(example))["params"]
+
+    shown = Shown(student, taught, example, init, load)
     return Program(
-        init=lambda key: student.init(key, *dummy_inputs(example))["params"],
+        init=init,
         loss=make_distill_loss(student, taught, loss, sources),
         batches=batches,
         mesh=mesh,
         frozen=load,
         frozen_shapes=partial(teachers.shapes, taught, config.teachers.rules, mesh),
         statistics=make_statistics(taught, loss, student.side, sources, batches),
-        evaluators=make_evaluators(
-            config, make_embedder(config, mesh), Shown(student, taught, example, load), mesh
-        ),
+        evaluators=make_evaluators(config, make_embedder(config, mesh), shown, mesh),
         step_flops=partial(step_flops, config, taught),
         num_examples=lambda batch: batch["source"].size,
         batch_shapes=partial(picture_shapes, example, mesh, config.train.microbatches),
@@ -158,7 +163,7 @@ def step_flops(config: Any, taught: tuple[Taught, ...], batch: dict[str, Any]) -
     """Model FLOPs of a step: the student forward and twice that backward, the teachers forward."""
     vision = settings.read(vit.VisionSettings, config.vision, "config.vision")
     num, tokens = batch["masked"].shape
-    student = vit.forward_flops(vision, num * tokens, tokens)
+    student = vit.forward_flops(vision, num * tokens, float(tokens))
     width = vit.dimensions(vision)[0]
     for one in taught:
         dim, wide = one.model.dim, max(width, one.model.dim)

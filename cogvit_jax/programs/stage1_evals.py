@@ -62,16 +62,18 @@ class EvalSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Shown:
-    """What the reconstruction panel needs of a run.
+    """What evaluators need of a run.
 
     Attributes:
         student, teachers, example: of the run.
+        init: key -> the student's parameters.
         frozen: () -> the teachers' parameters.
     """
 
     student: Student
     teachers: tuple[Taught, ...]
     example: pictures.PictureExample
+    init: Callable[[jax.Array], Any]
     frozen: Callable[[], Any]
 
 
@@ -114,10 +116,7 @@ def _probes(
         return {}
 
     def untrained() -> Any:
-        n, p = shown.example.student.side**2, shown.example.student.patch_size
-        inputs = np.zeros((1, n, 3 * p * p), np.uint8), np.zeros((1, n), bool)
-        init = jax.jit(lambda key: shown.student.init(key, *inputs)["params"])
-        return init(jax.random.key(config.seed + 1))
+        return jax.jit(shown.init)(jax.random.key(config.seed + 1))
 
     baselines = {"random_params": untrained, "pixel_sides": options.pixel_sides}
     compared = baselines if options.baselines else {}

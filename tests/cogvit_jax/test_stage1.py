@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from cogvit_jax import checkpoint, embed, sharding, train_loop, train_step, tree
+from cogvit_jax import checkpoint, embed, run_dir, sharding, train_loop, train_step, tree
 from cogvit_jax.cache_features import cache_features
 from cogvit_jax.losses import target_statistics
 from cogvit_jax.programs import build, stage1, teachers
@@ -20,14 +20,11 @@ from configs.stage1 import get_config
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _caches(tmp_path_factory):
-    """The offline teacher is built here, not in the user's home; compiled without optimizations."""
-    patch = pytest.MonkeyPatch()
-    patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+def fast_compilation():
+    """Compiling is most of this file's time."""
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
-    patch.undo()
 
 
 def make_config(**sections):
@@ -37,6 +34,7 @@ def make_config(**sections):
         config.data.heldout = ""
         config.data.train = "embedded:digits/train@0.75,embedded:photos/train@0.25"
         config.evals.probes = ()
+        config.loss.tokens, config.mask.probability = "masked", 1.0
         for name, value in sections.items():
             *parents, last = name.split("__")
             node = config
@@ -161,6 +159,7 @@ def test_calibrated_targets_have_unit_variance(kind):
 
 def test_a_rotation_stays_and_running_deviations_move(tmp_path):
     config = make_config(teachers__semantic__normalize="phi_s")
+    run_dir.save_config(config, str(tmp_path), quiet())
     state = train_loop.run(build(config), config, str(tmp_path), quiet())
     program = build(config)
     first = program.statistics.calibrate(program.frozen())

@@ -103,3 +103,17 @@ def test_block_of_a_fixed_shape():
 def test_errors_name_the_field_and_the_value(changes, message):
     with pytest.raises(ConfigError, match=message):
         draw(MaskSettings(**changes), np.random.default_rng(0), 8, 8)
+
+
+def test_some_pictures_are_left_whole_where_that_is_asked():
+    settings = MaskSettings(probability=0.3)
+    counts = [draw(settings, np.random.default_rng(i), 8, 8).sum() for i in range(2000)]
+    assert set(counts) == {0, num_masked(settings, 64)}
+    # Binomial: standard deviation sqrt(0.3 * 0.7 / 2000) = 0.010.
+    assert np.mean(np.asarray(counts) > 0) == pytest.approx(0.3, abs=0.05)
+
+
+@pytest.mark.parametrize("probability", [0.0, -0.5, 1.5])
+def test_a_probability_out_of_range_is_refused(probability):
+    with pytest.raises(ConfigError, match=r"config\.mask\.probability = "):
+        num_masked(MaskSettings(probability=probability), 64)
