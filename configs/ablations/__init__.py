@@ -1,0 +1,1 @@
+"""Stage 1's ablations: a question per file, its answers as variants (benchmarks/ablations.py)."""
