@@ -15,11 +15,11 @@ import jax
 import numpy as np
 from absl import app, logging
 from jax.sharding import Mesh
-from ml_collections import config_flags
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cogvit_jax import commands, settings, sharding
+from cogvit_jax.config_flag import CONFIG
 from cogvit_jax.data import feature_cache
 from cogvit_jax.data.mixture import open_mixture
 from cogvit_jax.data.pictures import View, look
@@ -27,8 +27,6 @@ from cogvit_jax.data.records import CorruptRecord, Source
 from cogvit_jax.data.transforms import decode_image
 from cogvit_jax.programs import EXPECTED_ERRORS, stage1, teachers
 from cogvit_jax.programs.teachers import Taught
-
-CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, such as configs/stage1.py.")
 
 
 def cache_features(config: Any, console: Console) -> dict[str, int]:

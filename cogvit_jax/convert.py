@@ -169,7 +169,7 @@ def main(argv: list[str]) -> None:
     except _ERRORS as error:
         sys.exit(f"error: {error}")
     show(found, console)
-    console.print(f"wrote {_TO.value}", markup=False)
+    console.print(f"wrote {_TO.value}", markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from typing import Any
 
 import jax
 from absl import app, flags
-from ml_collections import config_flags
 from rich.console import Console
 
 from cogvit_jax import (
@@ -28,8 +27,8 @@ from cogvit_jax import (
     sharding,
     topology,
 )
+from cogvit_jax.config_flag import CONFIG
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, such as configs/stage2.py.")
 TOPOLOGY = flags.DEFINE_string(
     "topology",
     "",

@@ -9,18 +9,14 @@ import time
 
 import jax
 from absl import app, logging
-from ml_collections import config_flags
 from rich.console import Console
 
 from cogvit_jax import commands, compilation_cache, processes, run_dir, train_loop
 from cogvit_jax.checkpoint import require_writable
+from cogvit_jax.config_flag import CONFIG
 from cogvit_jax.host_memory import keep_freed_memory
 from cogvit_jax.host_threads import room_for_collectives
 from cogvit_jax.programs import EXPECTED_ERRORS, build
-
-CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Config file, such as configs/stage2.py:tiny."
-)
 
 
 def main(argv: list[str]) -> None:

@@ -189,4 +189,4 @@ def test_smoke_form_runs_and_is_found_again(tmp_path, monkeypatch):
         name for metric, name in ablations.METRICS.items() if "semantic" not in metric
     ]
     assert row[0] == "texture"
-    assert all(0 <= float(x) < 100 for x in row[1:])
+    assert all(-1 <= float(x) < 100 for x in row[1:])  # cosines of an untrained student

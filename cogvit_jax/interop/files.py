@@ -137,7 +137,7 @@ def write_weights(
     folder: str | Path,
     arrays: Mapping[str, np.ndarray],
     config: Mapping[str, Any],
-    max_shard_bytes: float = 5e9,
+    max_shard_bytes: int | float = 5e9,
 ) -> None:
     """Writes arrays and `config.json` in Hugging Face's layout: a new folder, all at once.
 
@@ -234,7 +234,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _write_arrays(folder: Path, arrays: Mapping[str, np.ndarray], max_shard_bytes: float) -> None:
+def _write_arrays(
+    folder: Path, arrays: Mapping[str, np.ndarray], max_shard_bytes: int | float
+) -> None:
     shards = _plan_shards({name: x.nbytes for name, x in arrays.items()}, max_shard_bytes)
     files = [f"model-{i:05}-of-{len(shards):05}.safetensors" for i in range(1, len(shards) + 1)]
     files = [SINGLE] if len(shards) == 1 else files
@@ -248,7 +250,7 @@ def _write_arrays(folder: Path, arrays: Mapping[str, np.ndarray], max_shard_byte
         _write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": places})
 
 
-def _plan_shards(sizes: Mapping[str, int], limit: float) -> list[list[str]]:
+def _plan_shards(sizes: Mapping[str, int], limit: int | float) -> list[list[str]]:
     """Names in order, cut into shards of at most `limit` bytes, at least one name each."""
     shards: list[list[str]] = [[]]
     room = limit

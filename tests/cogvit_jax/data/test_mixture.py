@@ -2,7 +2,7 @@
 
 import pytest
 
-from cogvit_jax.data import examples, mixture
+from cogvit_jax.data import mixture, pairs
 from cogvit_jax.data.records import Source
 from cogvit_jax.settings import ConfigError
 
@@ -52,5 +52,5 @@ def test_commas_in_braces_and_brackets_belong_to_a_source(sources):
 
 
 def test_equal_concepts_share_a_pair_id():
-    assert examples.pair_id("digit 7") == examples.pair_id("digit 7") != examples.pair_id("digit 8")
-    assert 0 <= examples.pair_id("数字七") < 2**31
+    assert pairs.pair_id("digit 7") == pairs.pair_id("digit 7") != pairs.pair_id("digit 8")
+    assert 0 <= pairs.pair_id("数字七") < 2**31

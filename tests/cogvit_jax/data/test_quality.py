@@ -130,7 +130,7 @@ def test_each_threshold_rejects_with_its_own_reason(changes, image, reason):
 def test_threshold_out_of_range_is_named(changes):
     quality.check(QualitySettings())
     ((name, value),) = changes.items()
-    with pytest.raises(ConfigError, match=rf"config\.data\.quality\.{name} = {value} must be"):
+    with pytest.raises(ConfigError, match=rf"config\.quality\.{name} = {value} must be"):
         quality.check(QualitySettings(**changes))
 
 
