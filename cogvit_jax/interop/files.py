@@ -157,6 +157,8 @@ def write_weights(
     try:
         _write_arrays(temporary, arrays, max_shard_bytes)
         _write_json(temporary / CONFIG, dict(config))
+        for file in temporary.glob("*.safetensors"):  # which their writer lets only its owner read
+            shutil.copymode(temporary / CONFIG, file)
         temporary.rename(folder)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)

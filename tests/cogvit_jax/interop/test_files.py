@@ -85,6 +85,11 @@ def test_the_config_beside_the_arrays(folder, sharded, tmp_path):
         open_weights(folder)
 
 
+def test_weights_may_be_read_by_those_who_may_read_the_config(folder, sharded):
+    for where in (folder, sharded):
+        assert len({file.stat().st_mode for file in where.iterdir()}) == 1
+
+
 def test_renamed_and_unused(folder):
     weights = open_weights(folder)
     part = weights.renamed(lambda n: n.removeprefix("encoder.") if n.startswith("enc") else None)
