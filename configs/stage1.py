@@ -12,9 +12,9 @@ Hardware: a TPU pod slice (v5e-256). Nobody has yet run it. Stage 2 starts from 
     python -m cogvit_jax.main --config=configs/stage1.py:tiny --workdir=runs/stage1_tiny
 
 Hardware: 2 CPU cores, about 5 minutes, of which up to 2 go, once, into the semantic teacher (a
-small stage 2 tower, trained on the embedded pictures; the texture teacher is HOG). Its frozen
-features beat pixels and untrained weights in kNN on held-out digits. `:smoke` takes two steps of
-the same code for the tests.
+small stage 2 tower, trained on the embedded pictures; the texture teacher is HOG). In kNN on
+held-out digits its frozen features beat untrained weights and the pixels that it sees. `:smoke`
+takes two steps of the same code for the tests.
 """  # noqa: E501
 
 from ml_collections import ConfigDict
