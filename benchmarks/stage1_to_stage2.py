@@ -25,6 +25,15 @@ from rich.table import Table
 from cogvit_jax.metrics import read_jsonl
 
 STARTS = ("scratch", "stage1")
+# Of stage 1 only the encoder matters here.
+QUIET: dict[str, object] = {
+    "evals.linear_probe": False,
+    "evals.baselines": False,
+    "evals.feature_maps": 0,
+    "evals.reconstruction": 0,
+    "evals.segmentation": (),
+    "evals.correspondence": (),
+}
 METRICS = ("zero_shot/digits_heldout/en", "zero_shot/digits_heldout/zh", "loss")
 
 
@@ -46,8 +55,9 @@ def compare(workdir: Path, seeds: Sequence[int], steps: int, every: int, stage1_
     """All runs, stage 1 first."""
     plan: list[tuple[str, Path, dict[str, object]]] = []
     for seed in seeds:
-        first = workdir / f"stage1-{seed}"
+        first = workdir / f"first-{seed}"
         fields = {"seed": seed, "train.steps": stage1_steps, "train.eval_every": stage1_steps}
+        fields |= QUIET
         plan.append(("configs/stage1.py:tiny", first, fields))
         for start in STARTS:
             fields = {

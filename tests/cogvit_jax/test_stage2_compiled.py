@@ -12,7 +12,9 @@ import pytest
 
 from tests.libtpu import skip_without_libtpu
 
-pytestmark = [pytest.mark.slow, skip_without_libtpu]
+# One worker compiles, once (with --dist=loadgroup).
+group = pytest.mark.xdist_group("stage2_compiled")
+pytestmark = [pytest.mark.slow, skip_without_libtpu, group]
 BLOCKS = 2
 # Per chip: bytes of HBM, bytes sent, seconds.
 PINNED = {
