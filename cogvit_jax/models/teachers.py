@@ -174,10 +174,7 @@ def _tower(config: TeacherSettings, vision: vit.VisionSettings | None, section: 
     )
 
     def inputs(patches: Array) -> tuple[Array, Array, Array]:
-        places = jnp.indices((config.grid, config.grid), dtype=jnp.int32).reshape(2, -1).T
-        rows = len(patches)
-        segments = jnp.ones((rows, config.grid**2), jnp.int32)
-        return patches, jnp.broadcast_to(places[None], (rows, *places.shape)), segments
+        return patches, *vit.square_grid(len(patches), config.grid)
 
     def shapes() -> Any:
         patches = jnp.zeros((1, config.grid**2, 3 * config.patch_size**2), jnp.uint8)

@@ -11,6 +11,7 @@ from rich.console import Console
 from cogvit_jax import checkpoint, embed, run_dir, sharding, train_loop, train_step, tree
 from cogvit_jax.cache_features import cache_features
 from cogvit_jax.losses import target_statistics
+from cogvit_jax.models.teachers import NORMALIZE
 from cogvit_jax.programs import build, stage1, teachers
 from cogvit_jax.programs.distill_loss import teacher_features
 from cogvit_jax.settings import ConfigError
@@ -186,6 +187,10 @@ def test_a_rotation_stays_and_running_deviations_move(tmp_path):
 
 def quiet():
     return Console(file=io.StringIO(), width=200)
+
+
+def test_normalisers_of_configs_are_those_of_the_loss():
+    assert set(NORMALIZE) == set(target_statistics.KINDS)
 
 
 def test_counts_of_sources_do_not_overflow():
