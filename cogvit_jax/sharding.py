@@ -2,7 +2,8 @@
 
 Axes: `dcn` (slices, joined by the data centre's network), `data` and `fsdp` split the batch; `fsdp`
 and `tensor` may split parameters, as `config.mesh.rules` says, an ordered table (regex, axis name,
-tuple of names or None per array dim, from the last).
+tuple of names or None per array dim, from the last). A language model may split its layers over
+`stage` (`mmtp.models.pipeline`) and the tokens of a row over `context` (`mmtp.models.context`).
 Axes are Auto: the compiler places collectives, except where a loss uses `shard_map`.
 """
 
@@ -20,7 +21,7 @@ from cogvit_jax import tree
 from cogvit_jax.settings import ConfigError
 
 BATCH_AXES = ("dcn", "data", "fsdp")
-AXES = (*BATCH_AXES, "tensor")
+AXES = ("dcn", "stage", "data", "fsdp", "context", "tensor")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +30,8 @@ class MeshSettings:
 
     Attributes:
         dcn: slices; 1 = a single slice, or hosts that are not told apart.
-        data, fsdp, tensor: devices of a slice along each axis; one may be -1 = all that remain.
+        stage, data, fsdp, context, tensor: devices of a slice along each axis; one may be -1 = all
+            that remain.
         rules: ordered (regex, spec): spec names a mesh axis, a tuple of axes or None for the
             trailing dims of every matching parameter; () replicates it.
     """
@@ -38,6 +40,8 @@ class MeshSettings:
     data: int = -1
     fsdp: int = 1
     tensor: int = 1
+    stage: int = 1
+    context: int = 1
     rules: tuple[Any, ...] = ((".*", ()),)
 
 
@@ -48,7 +52,7 @@ def make_mesh(config: MeshSettings, devices: Sequence[Any] | None = None) -> Mes
         ConfigError: the axes do not multiply to the number of devices, or the slices differ.
     """
     devices = list(devices or jax.devices())
-    sizes = [config.dcn, config.data, config.fsdp, config.tensor]
+    sizes = [getattr(config, axis) for axis in AXES]
     known = math.prod(s for s in sizes if s != -1)
     if sizes.count(-1) == 1 and known and len(devices) % known == 0:
         sizes[sizes.index(-1)] = len(devices) // known
@@ -64,7 +68,8 @@ def make_mesh(config: MeshSettings, devices: Sequence[Any] | None = None) -> Mes
 
 def data_parallel() -> dict[str, int]:
     """`config.mesh` for whatever devices are here, whatever a run was trained on."""
-    return {"dcn": len(slice_indices(jax.devices())), "data": -1, "fsdp": 1, "tensor": 1}
+    ones = dict.fromkeys(AXES, 1)
+    return ones | {"dcn": len(slice_indices(jax.devices())), "data": -1}
 
 
 def slice_indices(devices: Sequence[Any]) -> list[int]:
@@ -107,15 +112,35 @@ def keep_rows(x: jax.Array) -> jax.Array:
     return _constrain(x, PartitionSpec(BATCH_AXES, *others))
 
 
+def keep_tokens(x: jax.Array) -> jax.Array:
+    """`keep_rows` for `[rows, tokens, …]` whose tokens are split over `context`."""
+    others = (PartitionSpec.UNCONSTRAINED,) * (x.ndim - 2)
+    return _constrain(x, PartitionSpec(BATCH_AXES, "context", *others))
+
+
 def keep_whole(x: jax.Array) -> jax.Array:
     """Gathers a split parameter for its use, while a training step is traced."""
     return _constrain(x, PartitionSpec())
 
 
+def auto_axes() -> set[str]:
+    """Axes of the mesh in context that are not yet split by hand."""
+    mesh = jax.sharding.get_abstract_mesh()
+    kinds = zip(mesh.axis_names, mesh.axis_types, strict=True) if not mesh.empty else ()
+    return {name for name, kind in kinds if kind == AxisType.Auto}
+
+
 def _constrain(x: jax.Array, spec: PartitionSpec) -> jax.Array:
-    if jax.sharding.get_abstract_mesh().empty:
+    here = auto_axes()
+
+    def keep(entry: Any) -> Any:
+        if entry is None or entry is PartitionSpec.UNCONSTRAINED:
+            return entry
+        return tuple(a for a in (entry if isinstance(entry, tuple) else (entry,)) if a in here)
+
+    if not here:
         return x
-    return jax.lax.with_sharding_constraint(x, spec)
+    return jax.lax.with_sharding_constraint(x, PartitionSpec(*map(keep, spec)))
 
 
 def num_batch_shards(mesh: Mesh) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import sentencepiece
+import tokenizers
 from jaxtyping import Int, Int32
 
 from cogvit_jax.data.assets import TOKENIZER_PATH
@@ -42,7 +43,7 @@ class SentencePieceTokenizer:
 class HuggingFaceTokenizer:
     """A Hugging Face fast tokenizer; pickles, so that loader workers can hold it."""
 
-    processor: Any  # tokenizers.Tokenizer; an optional package
+    processor: tokenizers.Tokenizer
     vocab_size: int
     pad_id: int
     eos_id: int
@@ -122,12 +123,6 @@ def _load_sentencepiece(file: Path) -> SentencePieceTokenizer:
 
 
 def _load_hugging_face(file: Path) -> HuggingFaceTokenizer:
-    try:
-        import tokenizers
-    except ImportError as error:
-        raise ImportError(
-            f"Tokenizer '{file}' needs the tokenizers package: pip install -e '.[hf]'"
-        ) from error
     try:
         processor = tokenizers.Tokenizer.from_file(str(file))
     except Exception as error:  # tokenizers raises a bare Exception

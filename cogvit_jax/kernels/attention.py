@@ -25,12 +25,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
-from jax.sharding import AxisType, PartitionSpec
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from cogvit_jax.kernels import attention_body
 from cogvit_jax.kernels.attention_tile import LANES, Spec
-from cogvit_jax.sharding import BATCH_AXES
+from cogvit_jax.sharding import BATCH_AXES, auto_axes
 
 HEAD_DIMS = (32, 64, 128)
 MAX_TOKENS = 2048
@@ -103,7 +103,7 @@ def supported(num_heads: int, head_dim: int, tokens: int = LANES) -> bool:
 def splits_heads() -> bool:
     """Whether the mesh in context splits heads, so that `attend` wants (q, k, v)."""
     mesh = jax.sharding.get_abstract_mesh()
-    return "tensor" in _auto_axes() and mesh.shape["tensor"] > 1
+    return "tensor" in auto_axes() and mesh.shape["tensor"] > 1
 
 
 def _pad(x: Array, num: int) -> Array:
@@ -167,7 +167,7 @@ def _joined(arrays: Sequence[Array]) -> Array:
 
 def _specs(num_arrays: int) -> tuple[PartitionSpec, PartitionSpec]:
     """How arrays [b ...] and [b t features] lie on the mesh; fused features are not split."""
-    auto = _auto_axes()
+    auto = auto_axes()
     rows = tuple(a for a in BATCH_AXES if a in auto) or None
     heads = "tensor" if "tensor" in auto and num_arrays > 1 else None
     return PartitionSpec(rows), PartitionSpec(rows, None, heads)
@@ -178,16 +178,9 @@ def _heads_first(heads: PartitionSpec) -> PartitionSpec:
     return PartitionSpec(heads[0], heads[2])
 
 
-def _auto_axes() -> set[str]:
-    """Axes of the mesh in context that are not yet split by hand."""
-    mesh = jax.sharding.get_abstract_mesh()
-    kinds = zip(mesh.axis_names, mesh.axis_types, strict=True) if not mesh.empty else ()
-    return {name for name, kind in kinds if kind == AxisType.Auto}
-
-
 def _over_mesh(local: Callable[..., Any], in_specs: Any, out_specs: Any) -> Callable[..., Any]:
     """A kernel is opaque to the partitioner: each device is told its part."""
-    axes = _auto_axes()
+    axes = auto_axes()
     if not axes:
         return local
     return jax.shard_map(

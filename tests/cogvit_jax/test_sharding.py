@@ -35,12 +35,8 @@ def specs(mesh, rules, params):
 
 
 def test_one_axis_takes_the_remaining_devices():
-    assert dict(sharding.make_mesh(MeshSettings(data=-1, fsdp=2)).shape) == {
-        "dcn": 1,
-        "data": 4,
-        "fsdp": 2,
-        "tensor": 1,
-    }
+    shape = sharding.make_mesh(MeshSettings(data=-1, fsdp=2)).shape
+    assert dict(shape) == dict.fromkeys(sharding.AXES, 1) | {"data": 4, "fsdp": 2}
     assert sharding.num_batch_shards(sharding.make_mesh(MeshSettings(data=2, tensor=4))) == 2
 
 
@@ -57,7 +53,7 @@ def slices():
 def test_slices_stand_along_the_dcn_axis(slices, monkeypatch):
     monkeypatch.setattr(sharding, "Mesh", lambda devices, *_, **__: devices)
     placed = sharding.make_mesh(MeshSettings(dcn=2, data=2, fsdp=2), slices)
-    assert placed.shape == (2, 2, 2, 1)
+    assert placed.shape == (2, 1, 2, 2, 1, 1)
     assert [{d.slice_index for d in part.flat} for part in placed] == [{0}, {1}]
     with pytest.raises(ConfigError, match=r"config\.mesh\.dcn = 1.*2 slices.*set it to 2"):
         sharding.make_mesh(MeshSettings(data=8), slices)
@@ -65,7 +61,7 @@ def test_slices_stand_along_the_dcn_axis(slices, monkeypatch):
 
 def test_a_mesh_for_whatever_is_here_knows_the_slices(slices, monkeypatch):
     here = sharding.make_mesh(MeshSettings(**sharding.data_parallel()))
-    assert dict(here.shape) == {"dcn": 1, "data": 8, "fsdp": 1, "tensor": 1}
+    assert dict(here.shape) == dict.fromkeys(sharding.AXES, 1) | {"data": 8}
     monkeypatch.setattr(jax, "devices", lambda: slices)
     assert sharding.data_parallel()["dcn"] == 2
 

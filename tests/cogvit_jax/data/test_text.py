@@ -1,6 +1,5 @@
 """Tokenizers: round trips, sticky eos, the user's own vocabulary and clear errors."""
 
-import builtins
 import io
 import pickle
 
@@ -189,17 +188,3 @@ def test_missing_or_unknown_file_is_named(tmp_path):
         load_tokenizer(str(tmp_path / "none.model"))
     with pytest.raises(ValueError, match=r"vocab\.txt' has an unknown ending '\.txt'\. Accepted"):
         load_tokenizer(str(tmp_path / "vocab.txt"))
-
-
-def test_json_without_its_library_names_the_extra(tmp_path, monkeypatch):
-    (tmp_path / "t.json").write_text("{}")
-    real = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name == "tokenizers":
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ImportError, match=r"t\.json.*\.\[hf\]"):
-        load_tokenizer(str(tmp_path / "t.json"))
