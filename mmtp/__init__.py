@@ -1,0 +1,1 @@
+"""A GLM-style vision-language decoder on CogViT, with multimodal multi-token prediction."""

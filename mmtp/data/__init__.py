@@ -1,0 +1,1 @@
+"""From conversations with pictures to packed rows of tokens."""

@@ -1,0 +1,1 @@
+"""What a trained vision-language model can do."""

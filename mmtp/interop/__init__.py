@@ -1,0 +1,1 @@
+"""Weights of released GLM models, in and out."""

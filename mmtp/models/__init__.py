@@ -1,0 +1,1 @@
+"""Decoder, projector, multi-token prediction, and the model made of them."""
