@@ -83,10 +83,17 @@ def merge(
     """
     rows, blocks, _ = tokens.shape
     flat = tokens.reshape(rows, -1, 1)
-    x = jnp.take_along_axis(features, flat, axis=1).reshape(rows, blocks, -1)
+    picked = jnp.take_along_axis(features, flat, axis=1).reshape(rows, blocks, -1)
+    return merge_blocks(params, picked, swiglu_limit)
+
+
+def merge_blocks(
+    params: Any, blocks: Float[Array, "b m e"], swiglu_limit: float = 0.0
+) -> Float[Array, "b m o"]:
+    """`merge` where the four features of a block, in order, are one vector of e = 4 d numbers."""
     downsample = params["downsample"]
-    kernel = downsample["kernel"].reshape(x.shape[-1], -1)  # block row, block column, d -> o
-    x = x @ kernel.astype(x.dtype) + _row(downsample["bias"], x)
+    kernel = downsample["kernel"].reshape(blocks.shape[-1], -1)  # block row, block column, d -> o
+    x = blocks @ kernel.astype(blocks.dtype) + _row(downsample["bias"], blocks)
     x = jax.nn.gelu(_layer_norm(params["norm"], _dense(params["proj"], x)), approximate=False)
     hidden = gated(_dense(params["gate"], x), _dense(params["up"], x), swiglu_limit)
     return _dense(params["down"], hidden)
