@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import grain
 
@@ -30,8 +30,15 @@ def short_names(text: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def open_mixture(text: str, field: str) -> tuple[tuple[Source, ...], tuple[float, ...]]:
+def open_mixture(
+    text: str, field: str, opener: Callable[[str], Source] | None = None
+) -> tuple[tuple[Source, ...], tuple[float, ...]]:
     """Sources and weights of `spec@weight,spec@weight`; a weight left out is 1.
+
+    Args:
+        text: the mixture.
+        field: its name in error messages.
+        opener: opens one source; raises ValueError where it cannot be read. None = `open_source`.
 
     Raises:
         ConfigError: empty, a weight that is no positive number, or a source that cannot be read.
@@ -47,7 +54,7 @@ def open_mixture(text: str, field: str) -> tuple[tuple[Source, ...], tuple[float
         if not 0 < value < math.inf:
             raise settings.ConfigError(f"{field}: {part!r} needs a positive number after '@'.")
         try:
-            sources.append(open_source(spec))
+            sources.append((opener or open_source)(spec))
         except ValueError as error:
             raise settings.ConfigError(f"{field}: {error}") from error
         weights.append(value)

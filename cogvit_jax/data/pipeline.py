@@ -23,6 +23,7 @@ from cogvit_jax.data.layout import DataSettings, Layout, check_batch
 from cogvit_jax.data.mixture import open_mixture, shuffled_mixture
 from cogvit_jax.data.pairs import Collate, PairExample
 from cogvit_jax.data.pictures import PictureExample, stack
+from cogvit_jax.data.records import Source
 from cogvit_jax.data.text import load_tokenizer
 
 
@@ -69,6 +70,8 @@ class TrainBatches:
         collate: Callable[[Sequence[dict[str, Any]]], dict[str, Any]],
         host_batch: int,
         host_offset: int,
+        opener: Callable[[str], Source] | None = None,
+        place: Callable[[Mesh, Any], Any] = sharding.put_batch,
     ):
         """Opens the sources of `config.train`.
 
@@ -80,9 +83,11 @@ class TrainBatches:
             make: draw -> example; picklable.
             collate: examples -> {"arrays": host arrays, "stats": figures}; picklable.
             host_batch, host_offset: how many examples are this host's, and the first one's place.
+            opener: opens one source of the mixture; None = `data.sources.open_source`.
+            place: (mesh, this host's arrays) -> global arrays.
         """
-        self._config, self._mesh = config, mesh
-        sources, weights = open_mixture(config.train, "config.data.train")
+        self._config, self._mesh, self._place = config, mesh, place
+        sources, weights = open_mixture(config.train, "config.data.train", opener)
         self._fingerprint = {
             "train": config.train,
             "sizes": [len(s.records) for s in sources],
@@ -115,7 +120,7 @@ class TrainBatches:
         """The next batch on the devices; raises TooManyCorruptRecords past the limit."""
         while len(self._ready) <= self._config.prefetch:
             host = next(self._iterator)
-            self._ready.append((sharding.put_batch(self._mesh, host["arrays"]), host))
+            self._ready.append((self._place(self._mesh, host["arrays"]), host))
         arrays, host = self._ready.popleft()
         self._next += 1
         self._ids, self._stats = host["ids"], host["stats"]

@@ -1,11 +1,13 @@
 """What both towers share: sizes by name, and identical blocks as one rematerialised `lax.scan`."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import flax.linen as nn
 import jax
+from jax.ad_checkpoint import Offloadable, Recompute
 from jax.sharding import Mesh
 
 from cogvit_jax import settings
@@ -64,7 +66,33 @@ def dimensions(
     return width, depth, num_heads, mlp_dim
 
 
-def stack(block: type[nn.Module], depth: int, remat: str, unroll: int, num_inputs: int) -> Any:
+def offload_policy(names: tuple[str, ...], min_bytes: int = 0) -> Callable[..., Any]:
+    """A remat policy that sends named activations to the host's memory and recomputes the rest.
+
+    Args:
+        names: as given by `checkpoint_name`.
+        min_bytes: smaller activations are recomputed; a transfer of a few kB costs more.
+    """
+
+    def policy(primitive: Any, *avals: Any, **params: Any) -> Any:
+        if primitive.name == "name" and params["name"] in names:
+            size = math.prod(avals[0].shape) * avals[0].dtype.itemsize
+            if size >= min_bytes:
+                return Offloadable(src="device", dst="pinned_host")
+        return Recompute
+
+    return policy
+
+
+def stack(
+    block: type[nn.Module],
+    depth: int,
+    remat: str,
+    unroll: int,
+    num_inputs: int,
+    offload: tuple[str, ...] = (),
+    offload_min_bytes: int = 0,
+) -> Any:
     """Returns a module class: `depth` copies of `block`, parameters stacked on axis 0.
 
     Args:
@@ -73,12 +101,15 @@ def stack(block: type[nn.Module], depth: int, remat: str, unroll: int, num_input
         remat: a key of REMAT_POLICIES.
         unroll: scan steps per loop iteration; more is faster to run and slower to compile.
         num_inputs: how many inputs besides x every block shares.
+        offload, offload_min_bytes: names for `offload_policy`, which then replaces `remat`.
 
     Raises:
         ConfigError: unknown `remat`.
     """
     policy = settings.choose(REMAT_POLICIES, remat, "remat")
-    if remat != "none":
+    if offload:
+        policy = offload_policy(offload, offload_min_bytes)
+    if remat != "none" or offload:
         # Inside a scan XLA cannot undo the recomputation, so no barriers are needed.
         block = nn.remat(block, prevent_cse=False, policy=policy)
     return nn.scan(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from cogvit_jax import settings
@@ -77,6 +78,7 @@ class Block(nn.Module):
     def __call__(
         self, x: Float[Array, "b t d"], segments: Int[Array, "b t"], rope: Rope
     ) -> tuple[Float[Array, "b t d"], None]:
+        x = checkpoint_name(x, "block_input")
         normed = RMSNorm(dtype=self.dtype, name="norm1")(x)
         attention = Attention(
             self.num_heads,
@@ -101,6 +103,9 @@ class CogViT(nn.Module):
         segments: 0 = padding, k = k-th image of the row.
         masked: tokens whose patch is replaced by the learned `mask_token` (masked-image modelling,
             arXiv:2106.08254); None = none, and there is no such parameter.
+
+    `offload` names activations that wait for the backward pass in the host's memory: "block_input",
+    "qkv", "attention_out", "mlp_gate", "mlp_up" (`scan.offload_policy`).
     """
 
     width: int
@@ -116,6 +121,8 @@ class CogViT(nn.Module):
     scan_unroll: int = 1
     attention: str = "xla"
     swiglu_limit: float = 0.0
+    offload: tuple[str, ...] = ()
+    offload_min_bytes: int = 0
 
     @nn.compact
     def __call__(
@@ -134,7 +141,15 @@ class CogViT(nn.Module):
             x = jnp.where(masked[..., None], token.astype(self.dtype), x)
         x = keep_rows(x)
         rope = axial_rope(positions, self.width // self.num_heads, self.rope_theta)
-        blocks = scan.stack(Block, self.depth, self.remat, self.scan_unroll, num_inputs=2)
+        blocks = scan.stack(
+            Block,
+            self.depth,
+            self.remat,
+            self.scan_unroll,
+            num_inputs=2,
+            offload=self.offload,
+            offload_min_bytes=self.offload_min_bytes,
+        )
         block = blocks(
             self.num_heads,
             self.mlp_dim,
