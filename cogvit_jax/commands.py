@@ -8,6 +8,8 @@ from typing import Any
 
 from absl import app, flags, logging
 
+# Whose flags `--help` shows: modules, or the path of the one that was started.
+PACKAGES = ("cogvit_jax", "mmtp")
 HELP = {"--help", "-help", "-h", "--h", "-?", "--helpshort"}
 
 
@@ -34,13 +36,13 @@ def usage(doc: str) -> str:
     """A command's docstring and the flags that this package defines, one below the other."""
     lines = [doc.strip(), "", "Flags:"]
     for module, found in sorted(flags.FLAGS.flags_by_module_dict().items()):
-        if not module.startswith("cogvit_jax") and "cogvit_jax" not in module:
+        if not any(package in module for package in PACKAGES):
             continue
         for flag in found:
             default = "" if flag.default in (None, "", [], False) else f" [{flag.default}]"
             lines.append(f"  --{flag.name}{default}")
             lines.append(textwrap.indent(textwrap.fill(flag.help or "", 90), " " * 6))
-    lines.append("\n--helpfull lists the flags of libraries too.")
+    lines.append("\n--helpfull lists the flags of other packages too.")
     return "\n".join(lines)
 
 

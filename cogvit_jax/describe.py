@@ -8,8 +8,9 @@ Without --topology it compiles for the devices of this machine.
 """
 
 import json
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from cogvit_jax import (
     topology,
 )
 from cogvit_jax.config_flag import CONFIG
+from cogvit_jax.program import Program
 
 TOPOLOGY = flags.DEFINE_string(
     "topology",
@@ -45,11 +47,17 @@ OPTIONS = flags.DEFINE_list(
 )
 
 
+Build = Callable[[Any, Any], Program]
+# Programs of the packages that stand on this one, and the module that describes them.
+ELSEWHERE = {"vlm": "mmtp.describe"}
+
+
 def describe(
     config: Any,
     topology_name: str = "",
     batch_index: int = 0,
     compiler_options: Mapping[str, str] | None = None,
+    build: Build = programs.build,
 ) -> describe_report.Report:
     """Compiles the step of `config` for a topology and accounts for it.
 
@@ -58,7 +66,7 @@ def describe(
     """
     mesh_settings = settings.read(sharding.MeshSettings, config.mesh, "config.mesh")
     mesh = sharding.make_mesh(mesh_settings, topology.devices(topology_name))
-    program = programs.build(config, mesh)
+    program = build(config, mesh)
     shapes = program.batch_shapes()
     if not 0 <= batch_index < len(shapes):
         raise settings.ConfigError(
@@ -70,6 +78,19 @@ def describe(
 
 def main(argv: list[str]) -> None:
     """Entry point under absl."""
+    if CONFIG.value.program in ELSEWHERE:  # imports go the other way
+        module = ELSEWHERE[CONFIG.value.program]
+        os.execv(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]])
+    start(argv, programs.build)
+
+
+def start(argv: list[str], build: Build) -> None:
+    """Describes what --config names.
+
+    Args:
+        argv: of absl's main; nothing may be left over.
+        build: (config, mesh) -> program.
+    """
     if len(argv) > 1:
         raise app.UsageError(f"unknown argument {argv[1]!r}; fields are set as --config.a.b=value")
     console = Console()
@@ -79,7 +100,7 @@ def main(argv: list[str]) -> None:
         sys.exit("error: --compiler_options: write name=value,name=value.")
     try:
         with console.status(f"compiling for {TOPOLOGY.value or jax.default_backend()} …"):
-            report = describe(CONFIG.value, TOPOLOGY.value, BATCH.value, options)
+            report = describe(CONFIG.value, TOPOLOGY.value, BATCH.value, options, build)
     except programs.EXPECTED_ERRORS as error:
         sys.exit(f"error: {error}")
     describe_show.show(report, console)
@@ -89,7 +110,7 @@ def main(argv: list[str]) -> None:
         describe_show.plot(report, PLOT.value)
 
 
-def cli() -> None:
+def cli(main: Callable[[list[str]], None] = main) -> None:
     """Parses flags and runs."""
     if any(arg.startswith("--topology") for arg in sys.argv):
         # Nothing runs here: a TPU or GPU of this machine is not needed.

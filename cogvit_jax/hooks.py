@@ -6,6 +6,7 @@ when the next step is under way.
 """
 
 import contextlib
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -146,6 +147,8 @@ def log(
         lap, figures = timer.lap(), batches.stats()
 
         def write(values: Metrics) -> None:
+            if values.get("finite", 1.0):  # then NaN stands for nothing to average over
+                values = {name: x for name, x in values.items() if not math.isnan(x)}
             values |= {"skipped": float(guard.skipped)} | timer.read(lap) | memory_stats()
             values |= figures | startup
             startup.clear()

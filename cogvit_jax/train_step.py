@@ -94,7 +94,10 @@ def make_step(
         mean_loss = loss.total / jnp.maximum(loss.weight, 1)
         finite = jnp.isfinite(mean_loss) & jnp.isfinite(optax.tree.norm(grads))
         metrics = {"loss": mean_loss, "finite": finite.astype(jnp.float32)}
-        metrics |= {k: s / jnp.maximum(n, 1) for k, (s, n) in loss.metrics.items()}
+        metrics |= {  # NaN = nothing to average over; the log leaves it out
+            k: jnp.where(n > 0, s / jnp.maximum(n, 1), jnp.nan)
+            for k, (s, n) in loss.metrics.items()
+        }
         metrics |= group_statistics(groups, grads, state.params, updates)
         statistics = state.statistics
         if program.statistics:

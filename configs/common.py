@@ -1,14 +1,22 @@
 """Pieces that configs share: variants by name, and the optimizer's rule tables."""
 
 from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
 # Ordered (regex, value): the first match wins. Modules (report §2.1: module-specific learning
 # rates and schedules for vision, text and projection).
 TWO_TOWER_GROUPS = (("^vision/", "vision"), ("^text/", "text"), (".*", "projection"))
 STUDENT_GROUPS = (("^vision/", "vision"), (".*", "heads"))
+VLM_GROUPS = (("^vision/", "vision"), ("^projector/", "projector"), (".*", "language"))
 # Matrices by Muon; embeddings, positions, probe, norms, biases, temperature by AdamW. The patch
 # embedding is the model's input layer, for which Keller Jordan advises Adam too.
 MUON_MATRICES = ((r"patch_embedding/kernel$", "adamw"), (r"kernel$", "muon"), (".*", "adamw"))
+# A language model's input and output tables, and its routers, stay with AdamW as well.
+MUON_LANGUAGE = (
+    (r"(patch_embedding|head|router)/kernel$|^decoder/embedding/", "adamw"),
+    (r"kernel$", "muon"),
+    (".*", "adamw"),
+)
 DECAY_MATRICES = ((r"(kernel|embedding|positions)$", 1.0), (".*", 0.0))
 
 # Where parameters live: ordered (regex, mesh axes of the trailing dims), for both towers.
@@ -38,6 +46,15 @@ FSDP_TENSOR = (
     (r"mlp/(gate|up)/bias$", ("tensor",)),
     (r"mlp/down/kernel$", ("tensor", "fsdp")),
     (r"(kernel|embedding)$", ("fsdp", None)),
+    (".*", ()),
+)
+
+# The whole vision-language model, ZeRO-3.
+DECODER_FSDP = (
+    (r"/qkv/kernel$", ("fsdp", None, None, None)),
+    (r"/(query|key|value)/kernel$", ("fsdp", None, None)),
+    (r"^decoder/(embedding/table|head/kernel)$", ("fsdp", None)),
+    (r"kernel$", ("fsdp", None)),
     (".*", ()),
 )
 
@@ -79,3 +96,35 @@ def group(lr: float, weight_decay: float, warmup_steps: int, **fields: object) -
         "freeze": False,
     }
     return ConfigDict(values | fields)
+
+
+def decoder(size: str) -> ConfigDict:
+    """`decoder` of a size by name; every other field can be overridden."""
+    integers = (
+        "width",
+        "depth",
+        "num_heads",
+        "num_kv_heads",
+        "head_dim",
+        "mlp_dim",
+        "vocab_size",
+        "rotary_dim",
+        "num_experts",
+        "num_selected",
+        "expert_dim",
+        "num_shared_experts",
+        "num_dense_layers",
+        "scan_unroll",
+    )
+    flags = ("rope_interleaved", "sandwich_norms", "qkv_bias", "qk_norm", "tied")
+    config = ConfigDict({"size": size})
+    for names, kind in (
+        (integers, int),
+        (flags, bool),
+        (("rope_theta", "norm_eps", "routed_scale"), float),
+        (("dtype", "remat"), str),
+        (("mrope_sections",), tuple),
+    ):
+        for name in names:
+            config[name] = placeholder(kind)
+    return config
