@@ -82,7 +82,7 @@ def open_webdataset(rest: str) -> Source:
         FileNotFoundError: a shard is missing, or the glob matches nothing.
         ValueError: a shard is not an uncompressed tar.
     """
-    paths = [path for pattern in expand_braces(rest) for path in _existing(pattern)]
+    paths = [path for pattern in expand_braces(rest) for path in existing(pattern)]
     samples = tuple(itertools.chain.from_iterable(map(_index, paths)))
     classes, templates = read_classes(Path(paths[0]).parent)
     records = WebDatasetRecords(samples, classes.get("en", ()))
@@ -104,7 +104,8 @@ def expand_braces(pattern: str) -> list[str]:
     return [head + choice + tail for choice in choices for tail in tails]
 
 
-def _existing(pattern: str) -> list[str]:
+def existing(pattern: str) -> list[str]:
+    """Files that a path or a glob names."""
     pattern = os.path.expanduser(pattern)
     paths = sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]
     missing = [path for path in paths if not os.path.isfile(path)]
@@ -117,7 +118,7 @@ def _index(shard: str) -> list[Sample]:
     """The complete samples of a shard, in order."""
     groups: dict[str, dict[str, Span]] = {}
     size, cut = os.path.getsize(shard), False
-    for name, span in _members(shard):
+    for name, span in members(shard):
         if span is None or span.start + span.size > size:
             cut = True
             continue
@@ -134,7 +135,7 @@ def _index(shard: str) -> list[Sample]:
     return samples
 
 
-def _members(shard: str) -> Iterator[tuple[str, Span | None]]:
+def members(shard: str) -> Iterator[tuple[str, Span | None]]:
     """Name and place of each file; a last ("", None) if the archive breaks off."""
     try:
         with tarfile.open(shard, "r:") as tar:
