@@ -22,6 +22,7 @@ from jaxtyping import Array, Float
 from cogvit_jax.models import merger
 from cogvit_jax.models.vit import CogViT
 from cogvit_jax.settings import ConfigError
+from mmtp.models.glm4v_tower import Glm4vTower
 
 Image = dict[str, Array]
 
@@ -65,7 +66,7 @@ def check_memory(memory: VisionMemory, num_rows: int) -> None:
 
 
 def encode_images(
-    vision: CogViT, params: Any, image: Image, memory: VisionMemory
+    vision: CogViT | Glm4vTower, params: Any, image: Image, memory: VisionMemory
 ) -> Float[Array, "g r m d"]:
     """Tokens of every block of patches; where a row is padding they mean nothing.
 
@@ -84,6 +85,11 @@ def encode_images(
 
     if num_chunks == 1 and not memory.offload:
         return recomputed(image) if not memory.chunk_rows else jax.checkpoint(recomputed)(image)
+    if not isinstance(vision, CogViT):
+        raise ConfigError(
+            "config.vision_memory: only CogViT names its activations and is encoded in chunks, and "
+            "this is GLM-4V's tower: leave chunk_rows = 0 and offload = ()."
+        )
     offloading = vision.clone(offload=memory.offload, offload_min_bytes=memory.offload_min_bytes)
 
     def offloaded(image: Image) -> Array:
@@ -104,10 +110,10 @@ def encode_images(
     return joined.swapaxes(0, 1).reshape(groups, rows, *joined.shape[3:])
 
 
-def _encode(vision: CogViT, params: Any, image: Image) -> Float[Array, "g r m d"]:
+def _encode(vision: CogViT | Glm4vTower, params: Any, image: Image) -> Float[Array, "g r m d"]:
     groups, rows = image["segments"].shape[:2]
     flat = {name: x.reshape(groups * rows, *x.shape[2:]) for name, x in image.items()}
-    features = vision.apply(
+    features: Any = vision.apply(
         {"params": params["vision"]}, flat["patches"], flat["positions"], flat["segments"]
     )
     blocks = features.reshape(groups * rows, -1, merger.BLOCK**2 * features.shape[-1])
