@@ -1,0 +1,1 @@
+"""The parts of generation: sampling, verification, prompts, drafting, steps and the engine."""
