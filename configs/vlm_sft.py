@@ -1,4 +1,4 @@
-"""Fine-tuning on conversations: the model of configs/vlm_pretrain.py, loss on the assistant's words.
+"""Fine-tuning on conversations: the model of vlm_pretrain.py, loss on the assistant's words only.
 
     python -m mmtp.main --config=configs/vlm_sft.py --workdir=runs/vlm_sft \
         --config.train.init_from=runs/vlm --config.data.train="jsonl:/data/sft/*.jsonl" \
