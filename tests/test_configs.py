@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from cogvit_jax import metrics, optim, run_dir, train_loop, train_step, tree
-from cogvit_jax.programs import build
+from cogvit_jax import programs as encoder_programs
+from mmtp import programs as language_programs
 
 FOLDER = Path(__file__).parents[1] / "configs"
 NAMES = sorted(p.stem for p in FOLDER.glob("*.py") if p.stem not in ("__init__", "common"))
@@ -22,6 +23,12 @@ def fast_compilation():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+def build(config):
+    """The program of a config, of whichever package has it."""
+    language = config.program in language_programs.PROGRAMS
+    return (language_programs if language else encoder_programs).build(config)
 
 
 def get_config(name, variant=None):

@@ -24,6 +24,22 @@ WORKER_MODULES = (
     "feature_cache",
     "rendered",
 )
+LANGUAGE_WORKER_MODULES = (
+    "array_records",
+    "chat",
+    "documents",
+    "images",
+    "jsonl",
+    "layout",
+    "packing",
+    "planner",
+    "records",
+    "reorder",
+    "sources",
+    "tasks",
+    "tokenizer",
+    "webdataset",
+)
 
 
 def python(code):
@@ -37,9 +53,13 @@ def test_layers():
     assert "0 broken" in result.stdout
 
 
-@pytest.mark.parametrize("name", WORKER_MODULES)
+MODULES = [f"cogvit_jax.data.{name}" for name in WORKER_MODULES]
+MODULES += [f"mmtp.data.{name}" for name in LANGUAGE_WORKER_MODULES]
+
+
+@pytest.mark.parametrize("name", MODULES)
 def test_worker_modules_do_not_import_jax(name):
-    code = f"import sys, cogvit_jax.data.{name}; sys.exit('jax' in sys.modules)"
+    code = f"import sys, {name}; sys.exit('jax' in sys.modules)"
     assert python(code).returncode == 0
 
 
