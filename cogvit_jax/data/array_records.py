@@ -59,6 +59,14 @@ def open_array_record(rest: str) -> Source:
         FileNotFoundError: nothing matches.
         ValueError: a file is not a whole ArrayRecord file.
     """
+    files, paths = open_files(rest)
+    classes, templates = read_classes(Path(paths[0]).parent)
+    records = ArrayRecords(files, f"array_record:{rest}")
+    return Source(f"array_record:{rest}", records, classes, templates)
+
+
+def open_files(rest: str) -> tuple[ArrayRecordDataSource, list[str]]:
+    """Files given by path or glob, in sorted order, and their paths; errors as above."""
     paths = sorted(glob.glob(os.path.expanduser(rest)))
     if not paths:
         raise FileNotFoundError(f"array_record:{rest}: no such file")
@@ -69,23 +77,23 @@ def open_array_record(rest: str) -> Source:
             raise ValueError(
                 f"{path} is not a whole ArrayRecord file (unfinished copy?): {error}"
             ) from error
-    classes, templates = read_classes(Path(paths[0]).parent)
-    records = ArrayRecords(ArrayRecordDataSource(paths), f"array_record:{rest}")
-    return Source(f"array_record:{rest}", records, classes, templates)
+    return ArrayRecordDataSource(paths), paths
 
 
 def write_array_record(path: str | Path, records: Iterable[Record]) -> int:
-    """Writes records to one file, pixels as 8-bit PNG; returns how many.
+    """Writes records to one file, pixels as 8-bit PNG; returns how many."""
+    return write_packed(path, map(_packed, records))
 
-    The file appears under its name only once it is whole.
-    """
+
+def write_packed(path: str | Path, packed: Iterable[bytes]) -> int:
+    """Writes one file, which appears under its name only once it is whole; returns how many."""
     partial = f"{path}.partial"
     # One record per group: reading one must not decompress its neighbours.
     writer = ArrayRecordWriter(partial, "group_size:1")
     count = 0
     try:
-        for record in records:
-            writer.write(_packed(record))
+        for record in packed:
+            writer.write(record)
             count += 1
     finally:
         writer.close()

@@ -3,8 +3,6 @@
 array_record:/data/train-*.array_record
 """
 
-import glob
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +10,8 @@ from typing import Any
 
 import msgpack
 from array_record.python.array_record_data_source import ArrayRecordDataSource
-from array_record.python.array_record_module import ArrayRecordWriter
 
+from cogvit_jax.data.array_records import open_files, write_packed
 from cogvit_jax.data.records import CorruptRecord, Source
 from mmtp.data.formats import from_fields, to_fields
 from mmtp.data.records import Document
@@ -54,37 +52,15 @@ def open_array_record(rest: str) -> Source:
         FileNotFoundError: nothing matches.
         ValueError: a file is not a whole ArrayRecord file.
     """
-    paths = sorted(glob.glob(os.path.expanduser(rest)))
-    if not paths:
-        raise FileNotFoundError(f"array_record:{rest}: no such file")
-    for path in paths:
-        try:
-            len(ArrayRecordDataSource([path]))
-        except RuntimeError as error:
-            raise ValueError(
-                f"{path} is not a whole ArrayRecord file (unfinished copy?): {error}"
-            ) from error
-    records: Any = ArrayRecords(ArrayRecordDataSource(paths), f"array_record:{rest}")
+    files, _ = open_files(rest)
+    records: Any = ArrayRecords(files, f"array_record:{rest}")
     return Source(f"array_record:{rest}", records, flippable=False)
 
 
 def write_array_record(path: str | Path, documents: Iterable[Document]) -> int:
-    """Writes one file; returns how many documents.
-
-    The file appears under its name only once it is whole.
-    """
-    partial = f"{path}.partial"
-    # One record per group: reading one must not decompress its neighbours.
-    writer = ArrayRecordWriter(partial, "group_size:1")
-    count = 0
-    try:
-        for document in documents:
-            writer.write(msgpack.packb(to_fields(document, _embedded)))
-            count += 1
-    finally:
-        writer.close()
-    os.replace(partial, path)
-    return count
+    """Writes one file; returns how many documents."""
+    packed = (msgpack.packb(to_fields(document, _embedded)) for document in documents)
+    return write_packed(path, packed)  # type: ignore[arg-type]  # packb is typed loosely
 
 
 def _embedded(picture: Any) -> bytes:

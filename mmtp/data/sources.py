@@ -1,7 +1,5 @@
 """Opens data sets by a short name, `scheme:rest`; every record is a `records.Document`."""
 
-import difflib
-import os
 import zlib
 from dataclasses import dataclass
 from typing import Any
@@ -69,21 +67,4 @@ def open_source(spec: str) -> Source:
         ValueError: unknown scheme, an empty source, or contents that cannot be read.
         FileNotFoundError: nothing is there.
     """
-    scheme, colon, rest = spec.partition(":")
-    if scheme not in SCHEMES or not rest:
-        raise ValueError(_unknown(spec, scheme, colon))
-    source = SCHEMES[scheme](rest)
-    if not len(source.records):
-        raise ValueError(f"source {spec!r} has no records; check that it is the set you meant")
-    return source
-
-
-def _unknown(spec: str, scheme: str, colon: str) -> str:
-    known = f"Known: {', '.join(SCHEMES)}"
-    if os.path.exists(spec):
-        return f"source {spec!r} lacks a scheme; write for instance 'jsonl:{spec}'. {known}"
-    if colon and scheme in SCHEMES:
-        return f"source {spec!r} says nothing after '{scheme}:'"
-    near = difflib.get_close_matches(scheme, SCHEMES, n=1)
-    hint = f"; did you mean {near[0] + ':'!r}?" if near else ""
-    return f"source {spec!r}: unknown scheme {scheme!r}{hint} {known}"
+    return pictures.open_by_scheme(spec, SCHEMES, example="jsonl")
