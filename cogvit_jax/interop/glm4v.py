@@ -31,12 +31,20 @@ def load_glm4v(
     Raises:
         FileNotFoundError, WeightsError: see `interop.files`; another kind of model.
     """
-    weights = open_weights(path)
+    return read_glm4v(open_weights(path), temporal)
+
+
+def read_glm4v(
+    weights: Weights, temporal: bool
+) -> tuple[dict[str, Any], dict[str, Any], Glm4vSettings]:
+    """`load_glm4v` from files that are open."""
     config = glm_vision.vision_config(
         weights, _MODEL_TYPES, "interop.cogvit reads GLM-OCR's and GLM-5.3-Flash's towers."
     )
     if config.get("attention_bias"):
-        raise WeightsError(f"{path}: attention_bias is True, expected False: it is another model.")
+        raise WeightsError(
+            f"{weights.path}: attention_bias is True, expected False: it is another model."
+        )
     tower = glm_vision.find_tower(weights)
     width = tower.shape("patch_embed.proj.weight")[0]
     mlp_dim = tower.shape("blocks.0.mlp.gate_proj.weight")[0]
@@ -47,8 +55,8 @@ def load_glm4v(
     )
     if width % settings.num_heads:
         raise WeightsError(
-            f"{path}: width {width} is not divisible by num_heads {settings.num_heads}: its "
-            "config.json belongs to another model."
+            f"{weights.path}: width {width} is not divisible by num_heads {settings.num_heads}: "
+            "its config.json belongs to another model."
         )
     blocks = glm_vision.block_leaves(
         width, settings.num_heads, mlp_dim, biases=False, qk_norm=False
