@@ -35,6 +35,7 @@ from cogvit_jax.metrics import read_jsonl
 
 REPOSITORY = Path(__file__).parents[1]
 ABLATIONS = ("teachers", "mask_ratio", "normalization", "qk_norm", "optimizer")
+OTHERS = ("mmtp",)  # planned and trained here, with tables of their own: mmtp_ablation.py
 # Metric -> what tables and panels call it. Of those that begin with one of LAST_QUARTER the mean
 # over the last quarter's logs counts, of the others the last.
 METRICS = {
@@ -84,7 +85,7 @@ def plan(
     is a variant of several ablations.
 
     Args:
-        ablation: one of ABLATIONS.
+        ablation: one of ABLATIONS or OTHERS.
         seeds: of the weights, the crops and the masks.
         root: workdirs are root/ablation/variant-seed.
         steps: in the place of the config's; 0 = those.
@@ -93,7 +94,7 @@ def plan(
     Raises:
         ValueError: no such ablation, or a workdir that holds a run of another config.
     """
-    if ablation not in ABLATIONS:
+    if ablation not in ABLATIONS + OTHERS:
         raise ValueError(f"--ablation={ablation}: choose of {', '.join(ABLATIONS)}, all.")
     module = importlib.import_module(f"configs.ablations.{ablation}")
     known = {_saved(path): path.parent for path in sorted(root.glob("*/*/config.json"))}
@@ -152,10 +153,11 @@ def run_all(runs: Sequence[Run], console: Console, processes: int = 1) -> None:
 
 
 def train(run: Run) -> Run:
-    """Runs `cogvit_jax.main`, its output in workdir/log.txt."""
+    """Runs the main of the config's program, its output in workdir/log.txt."""
     run.workdir.mkdir(parents=True, exist_ok=True)
     workdir = run.workdir.absolute()
-    command = [sys.executable, "-m", "cogvit_jax.main", f"--workdir={workdir}", *run.options]
+    main = "mmtp.main" if run.config.program == "vlm" else "cogvit_jax.main"
+    command = [sys.executable, "-m", main, f"--workdir={workdir}", *run.options]
     log = workdir / "log.txt"
     with log.open("w", encoding="utf-8") as file:
         print(*command, file=file, flush=True)

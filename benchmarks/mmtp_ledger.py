@@ -24,6 +24,7 @@ from rich.table import Table
 
 from cogvit_jax import sharding, topology
 from cogvit_jax.models import vit
+from configs.common import DECODER_PIPELINE
 from mmtp import ledger
 from mmtp.data.layout import ARRAYS, nest
 from mmtp.models import context, vlm
@@ -35,15 +36,7 @@ from mmtp.models.vlm import VLM
 from mmtp.programs import vlm_pipeline
 from mmtp.programs.vlm_loss import LossSettings
 
-# Where parameters rest: layers on their stages, in order; everything else whole.
-RULES = (
-    ("^decoder/blocks/attention/.*kernel", ("stage", None, None, None)),
-    ("^decoder/blocks/mlp/.*kernel", ("stage", None, None)),
-    ("^decoder/blocks/", ("stage", None)),
-    (".*", ()),
-)
-ARMS = ("image_token", "masked", "visual")
-
+ARMS = ("image_token", "image_token_frozen", "masked", "visual")
 
 DECODER = DecoderSettings(size="glm_0p5b", dtype="bfloat16", remat="full")
 VISION = vit.VisionSettings(size="L", dtype="bfloat16", remat="full")
@@ -116,7 +109,7 @@ def count(sizes: Sizes, mesh: Mesh, arm: str) -> tuple[list[ledger.Row], Schedul
         PipelineSettings(sizes.microbatches, sizes.repeats), sizes.stages, model.decoder.depth
     )
     params = jax.eval_shape(partial(vlm.init, model), jax.random.key(0))
-    shardings = sharding.param_shardings(mesh, RULES, params)
+    shardings = sharding.param_shardings(mesh, DECODER_PIPELINE, params)
     params = jax.tree.map(lambda x, where: _placed(x.shape, x.dtype, where), params, shardings)
     batch = make_batch(sizes, mesh)
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from mmtp.data.documents import encode_prompt, stop_tokens
 from mmtp.data.records import CATEGORIES, Document
@@ -52,7 +53,8 @@ def main() -> None:
     for figures in rows:
         print("  ".join(f"{name} {value:.4g}" for name, value in figures.items()))
     if args.draw:
-        acceptance.draw(acceptance.generated(requests, completions[choices[-1]]), args.draw)
+        drawn = acceptance.draw(acceptance.generated(requests, completions[choices[-1]]))
+        Image.fromarray(drawn).save(args.draw)
     if args.json:
         with open(args.json, "w", encoding="utf-8") as file:
             json.dump(rows, file, indent=1)
@@ -61,7 +63,7 @@ def main() -> None:
 def ask(loaded: Loaded, number: int, document: Document, max_tokens: int) -> Request:
     """A document's first question as a request of the document's category."""
     end = next((i for i, m in enumerate(document.messages) if m.role == "assistant"), None)
-    prompt = encode_prompt(document.messages[:end], loaded.tokenizer, loaded.images)
+    prompt = encode_prompt(document.messages[:end], loaded.tokenizer, loaded.images, loaded.chat)
     category = CATEGORIES.index(document.category)
     prompt = type(prompt)(prompt.tokens, prompt.supervised, prompt.visuals, category, document.id)
     return make_request(number, prompt, max_tokens, stop=stop_tokens(loaded.tokenizer))

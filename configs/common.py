@@ -49,12 +49,24 @@ FSDP_TENSOR = (
     (".*", ()),
 )
 
-# The whole vision-language model, ZeRO-3.
+# The whole vision-language model, ZeRO-3, and the decoder's layers on their stages where
+# `mesh.stage` is more than 1.
 DECODER_FSDP = (
+    (r"^decoder/blocks/attention/(query|key|value)/kernel$", ("stage", "fsdp", None, None)),
+    (r"^decoder/blocks/attention/out/kernel$", ("stage", None, "fsdp", None)),
+    (r"^decoder/blocks/.*kernel$", ("stage", "fsdp", None)),
+    (r"^decoder/blocks/", ("stage", None)),
     (r"/qkv/kernel$", ("fsdp", None, None, None)),
     (r"/(query|key|value)/kernel$", ("fsdp", None, None)),
     (r"^decoder/(embedding/table|head/kernel)$", ("fsdp", None)),
     (r"kernel$", ("fsdp", None)),
+    (".*", ()),
+)
+# The same without FSDP: everything else is whole on every device.
+DECODER_PIPELINE = (
+    (r"^decoder/blocks/attention/.*kernel$", ("stage", None, None, None)),
+    (r"^decoder/blocks/.*kernel$", ("stage", None, None)),
+    (r"^decoder/blocks/", ("stage", None)),
     (".*", ()),
 )
 

@@ -20,8 +20,8 @@ from ml_collections.config_dict import placeholder
 from configs import stage2
 from configs.common import (
     DECODER_FSDP,
+    DECODER_PIPELINE,
     MUON_LANGUAGE,
-    REPLICATED,
     VLM_GROUPS,
     check_variant,
     decoder,
@@ -99,6 +99,10 @@ def full() -> ConfigDict:
     config.optim.adam_b2 = 0.95
     config.optim.adam_eps = 1e-8
 
+    config.chat = ConfigDict()
+    config.chat.style = "glm_ocr"
+    config.chat.thinking = placeholder(bool)  # None = it is the model's choice
+
     config.images = ConfigDict()
     config.images.frames_per_patch = 1
     config.images.min_patches = 4
@@ -161,43 +165,50 @@ def evals() -> ConfigDict:
 def tiny(config: ConfigDict) -> None:
     """A laptop run that really learns: generated documents of every category, from scratch."""
     config.mesh.fsdp = 1
-    config.mesh.rules = REPLICATED
+    config.mesh.rules = DECODER_PIPELINE
     config.vision.size = "tiny"
     config.vision.dtype = "float32"
     config.vision.remat = "none"
     config.vision.scan_unroll = 4
     config.vision_memory.chunk_rows = 0
     config.decoder.size = "tiny"
-    config.decoder.scan_unroll = 4
+    config.decoder.width = 128
+    config.decoder.depth = 3
+    config.decoder.num_heads = 4
+    config.decoder.mlp_dim = 384
+    config.decoder.scan_unroll = 3
     config.loss.vocab_block = 1024
-    config.mmtp.weight_steps = 200
+    config.mmtp.weight_steps = 300
     config.optim.muon_dtype = "float32"
     for name in ("vision", "projector", "language"):
-        config.optim.groups[name].lr = 4e-3
+        config.optim.groups[name].lr = 8e-3
         config.optim.groups[name].warmup_steps = 20
     config.images.max_patches = 96
     # What a model of this size can learn in minutes, and a share of everything else.
     config.data.train = (
-        "tasks:digits/train@0.2,tasks:colours/train@0.12,tasks:shapes/train@0.08,"
-        "tasks:points/train@0.25,tasks:all/train@0.35"
+        "tasks:digits/train@0.2,tasks:one_colour/train@0.15,tasks:one_point/train@0.2,"
+        "tasks:shapes/train@0.1,tasks:all/train@0.35"
     )
-    config.data.heldout = "tasks:digits/heldout,tasks:colours/heldout,tasks:points/heldout"
+    config.data.heldout = (
+        "tasks:digits/heldout,tasks:one_colour/heldout,tasks:one_point/heldout,tasks:text/heldout"
+    )
     config.data.seq_len = 256
     config.data.rows = 10
-    config.data.documents = 68
+    config.data.documents = 66
     config.data.vision_row_length = 96
-    config.data.vision_rows = 22
+    config.data.vision_rows = 24
     config.data.num_workers = 0
     config.data.max_corrupt = 10
     config.train.steps = 300
-    config.train.log_every = 20
-    config.train.eval_every = 150
-    config.train.save_every = 150
+    config.train.log_every = 25
+    config.train.eval_every = 300
+    config.train.save_every = 100
     config.train.keep_every = 0
     config.train.nonfinite = "stop"
     config.train.max_skips = 0
     config.evals.documents = 64
     config.evals.answers = 64
+    config.evals.acceptance = 32
 
 
 def smoke(config: ConfigDict) -> None:
@@ -209,7 +220,7 @@ def smoke(config: ConfigDict) -> None:
     config.decoder.num_heads, config.decoder.num_kv_heads, config.decoder.mlp_dim = 2, 1, 64
     config.decoder.rotary_dim, config.decoder.mrope_sections = 16, (2, 3, 3)
     config.decoder.scan_unroll = 1
-    config.data.seq_len = 256
+    config.data.heldout = "tasks:one_colour/heldout"
     config.data.rows = 8
     config.data.vision_rows = 8
     config.data.documents = 16

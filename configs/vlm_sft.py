@@ -50,6 +50,11 @@ def tiny(config: ConfigDict) -> None:
     """Goes on from vlm_pretrain.py:tiny with the tasks whose answers are checked."""
     vlm_pretrain.tiny(config)
     config.data.supervise = "assistant"
+    for name in ("vision", "projector", "language"):
+        config.optim.groups[name].warmup_steps = 10
+    config.train.steps = 350
+    config.train.eval_every = 350
+    config.mmtp.weight_steps = 0
 
 
 def smoke(config: ConfigDict) -> None:

@@ -6,7 +6,8 @@
 A line is a question, and so is what goes with it: `/image FILE` adds a picture to the next one,
 `/reset` forgets the conversation, `/quit` (or the end of input) ends. `--image` may name several
 files, separated by commas. With `--prompt` one question is answered. `--speculative=N` drafts N
-tokens per step with the MTP layers and tells at the end how many were kept.
+tokens per step with the MTP layers and tells at the end how many were kept. `--nothinking` asks for
+answers without thoughts, where the model's template knows of that.
 """
 
 import sys
@@ -24,7 +25,15 @@ from mmtp.data.records import Image, Message, Text
 from mmtp.data.tokenizer import StreamDecoder
 from mmtp.evals import acceptance
 from mmtp.generate import Completion, Engine, EngineSettings, Request, make_request
-from mmtp.serving.options import CHECKPOINT, MAX_LENGTH, SPECULATIVE, buckets
+from mmtp.serving.errors import told
+from mmtp.serving.options import (
+    CHECKPOINT,
+    MAX_LENGTH,
+    SPECULATIVE,
+    THINKING,
+    buckets,
+    with_thinking,
+)
 
 IMAGES = flags.DEFINE_list("image", [], "Picture files shown with the first question.")
 PROMPT = flags.DEFINE_string("prompt", None, "One question; without it, questions are read.")
@@ -66,7 +75,8 @@ class Conversation:
         """
         parts = (*self.pictures, *([Text(question)] if question else []))
         messages = [*self.messages, Message("user", parts)]
-        prompt = encode_prompt(messages, self.loaded.tokenizer, self.loaded.images)
+        loaded = self.loaded
+        prompt = encode_prompt(messages, loaded.tokenizer, loaded.images, loaded.chat)
         stop = stop_tokens(self.loaded.tokenizer)
         request = make_request(len(self.asked), prompt, stop=stop, **self.options)
         self.engine.add(request)
@@ -141,7 +151,7 @@ def talk(conversation: Conversation, lines: Iterator[str], out: TextIO) -> None:
             elif line.strip():
                 answer(conversation, line.strip(), out)
         except ERRORS as error:
-            out.write(f"error: {error}\n")
+            out.write(f"error: {told(error)}\n")
 
 
 def read_image(path: str) -> Image:
@@ -189,7 +199,7 @@ def main(argv: list[str]) -> None:
         "seed": SEED.value,
     }
     try:
-        loaded = load(str(CHECKPOINT.value))
+        loaded = with_thinking(load(str(CHECKPOINT.value)), THINKING.value)
         length = MAX_LENGTH.value or loaded.max_length
         conversation = begin(loaded, options, length, SPECULATIVE.value)
         conversation.pictures = [read_image(path) for path in IMAGES.value]
@@ -198,7 +208,7 @@ def main(argv: list[str]) -> None:
         else:
             talk(conversation, typed(), sys.stdout)
     except ERRORS as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {told(error)}")
     if line := report(conversation):
         print(line)
 

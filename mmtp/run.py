@@ -1,5 +1,6 @@
 """A trained model and all that is needed to talk to it, from a run's folder or released files."""
 
+import json
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from jax.sharding import Mesh
 from cogvit_jax import run_dir, sharding
 from cogvit_jax.checkpoint import CheckpointError
 from cogvit_jax.program import Program
+from mmtp.data.chat import ChatSettings
 from mmtp.data.images import ImageSettings
 from mmtp.data.tokenizer import Tokenizer, load_tokenizer
 from mmtp.interop.glm import describe, load_glm
@@ -31,6 +33,7 @@ class Loaded:
         params: on one device.
         tokenizer: text to ids and back.
         images: how pictures are cut into patches.
+        chat: how conversations are written.
         name: of the run, for the user.
         max_length: tokens of a row in training; prompt and reply together should not exceed it.
         vision_length: patches of a row of pictures in training, the largest picture.
@@ -40,6 +43,7 @@ class Loaded:
     params: Any
     tokenizer: Tokenizer
     images: ImageSettings
+    chat: ChatSettings
     name: str
     max_length: int
     vision_length: int
@@ -86,6 +90,7 @@ def load_run(workdir: str) -> Loaded:
         params=vlm_loss.with_router_bias(params, found),
         tokenizer=tokenizer,
         images=program.read_images(config),
+        chat=program.read_chat(config),
         name=Path(workdir).name,
         max_length=config.data.seq_len,
         vision_length=config.data.vision_row_length,
@@ -110,10 +115,17 @@ def load_released(folder: str, dtype: str = "", most_patches: int = 4096) -> Loa
         params=sharding.replicate(one_device(), params),
         tokenizer=tokenizer,
         images=images,
+        chat=ChatSettings(released_style(path)),
         name=path.name,
         max_length=min(described.max_length, 8192),
         vision_length=images.max_patches,
     )
+
+
+def released_style(folder: Path) -> str:
+    """The template (key of `chat.STYLES`) that a released model was trained with."""
+    kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+    return "glm_4_1v" if kind == "glm4v" else "glm_ocr"
 
 
 def one_device() -> Mesh:

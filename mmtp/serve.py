@@ -36,19 +36,26 @@ from mmtp.generate import Completion, Engine, EngineSettings, Request, RequestEr
 from mmtp.serving import answers, calls
 from mmtp.serving.answers import Writer
 from mmtp.serving.calls import Call, Limits
-from mmtp.serving.errors import ApiError
-from mmtp.serving.options import CHECKPOINT, MAX_LENGTH, SPECULATIVE, buckets
+from mmtp.serving.errors import ApiError, told
+from mmtp.serving.options import (
+    CHECKPOINT,
+    MAX_LENGTH,
+    SPECULATIVE,
+    THINKING,
+    buckets,
+    with_thinking,
+)
+from mmtp.serving.streams import Stream, collect, next_piece
 from mmtp.serving.worker import Worker
 
 HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen on.")
 PORT = flags.DEFINE_integer("port", 8000, "Port to listen on.")
 ROWS = flags.DEFINE_integer("rows", 8, "Completions in progress at a time.")
-MODEL_NAME = flags.DEFINE_string("model_name", "mmtp", "The model's name in /v1/models.")
+MODEL_NAME = flags.DEFINE_string("model_name", "", "In /v1/models; empty = the run's or folder's.")
 ALLOW_FILES = flags.DEFINE_bool("allow_files", False, "Clients may name pictures on this machine.")
 MAX_BODY = flags.DEFINE_integer("max_body", 32 << 20, "Most bytes of a request.")
 TOP_LOGPROBS = 20  # as many as OpenAI's API has
 DEFAULT_MAX_TOKENS = 1024
-POLL_SECONDS = 0.2  # between looks at whether a client is still there
 
 
 @dataclass
@@ -72,16 +79,6 @@ class Server:
     max_body: int = 32 << 20
     numbers: Any = field(default_factory=itertools.count)
     seed: int = field(default_factory=lambda: secrets.randbits(63))
-
-
-@dataclass
-class Stream:
-    """One completion of a call: its request, its text so far, and what the engine tells of it."""
-
-    index: int
-    request: Request
-    writer: Writer
-    events: asyncio.Queue[Completion | Exception]
 
 
 def make_server(loaded: Any, settings: EngineSettings, **changes: Any) -> Server:
@@ -131,7 +128,7 @@ async def _complete(server: Server, http: Http) -> Response:
         events = _events(server, call, streams, base, http)
         return StreamingResponse(events, media_type="text/event-stream")
     try:
-        parts = [await _collect(stream, http) for stream in streams]
+        parts = [await collect(stream, http) for stream in streams]
     finally:
         _cancel(server, streams)
     choices = [
@@ -144,7 +141,7 @@ def _requests(server: Server, call: Call) -> list[Request]:
     """The engine's requests for a call; raises ApiError for what it cannot serve."""
     loaded, engine = server.loaded, server.worker.engine
     try:
-        prompt = encode_prompt(call.messages, loaded.tokenizer, loaded.images)
+        prompt = encode_prompt(call.messages, loaded.tokenizer, loaded.images, loaded.chat)
         room = engine.settings.max_length - len(prompt.tokens)
         limit = call.max_tokens
         options = {
@@ -162,7 +159,7 @@ def _requests(server: Server, call: Call) -> list[Request]:
             engine.check(made[-1])
         return made
     except CorruptRecord as error:
-        raise ApiError(str(error), "messages", "invalid_content") from error
+        raise ApiError(told(error), "messages", "invalid_content") from error
     except RequestError as error:
         too_long = "max_length" in str(error)
         code = "context_length_exceeded" if too_long else "invalid_value"
@@ -183,29 +180,6 @@ def _submit(server: Server, call: Call, index: int, request: Request) -> Stream:
     return Stream(index, request, writer, events)
 
 
-async def _next(stream: Stream, http: Http) -> tuple[str, list[dict[str, Any]]]:
-    """New text and tokens of a completion; raises ApiError where nobody waits for them."""
-    while True:
-        try:
-            event = await asyncio.wait_for(stream.events.get(), POLL_SECONDS)
-        except TimeoutError:
-            event = None
-        if await http.is_disconnected():
-            raise ApiError("the client is gone.", "", "client_closed_request", 499)
-        if isinstance(event, Exception):
-            raise ApiError(f"the engine failed: {event}", "", "engine_failed", 500) from event
-        if event is not None:
-            return stream.writer.push(event)
-
-
-async def _collect(stream: Stream, http: Http) -> tuple[str, list[dict[str, Any]]]:
-    text, content = "", []
-    while not stream.writer.finish_reason:
-        more, tokens = await _next(stream, http)
-        text, content = text + more, content + tokens
-    return text, content
-
-
 async def _events(
     server: Server, call: Call, streams: list[Stream], base: dict[str, Any], http: Http
 ) -> AsyncIterator[str]:
@@ -215,7 +189,7 @@ async def _events(
             first = {"role": "assistant", "content": ""}
             yield _event(answers.piece(base, stream.index, first, stream.writer, []))
             while not stream.writer.finish_reason:
-                text, content = await _next(stream, http)
+                text, content = await next_piece(stream, http)
                 if text or content:
                     delta = {"content": text}
                     part = answers.piece(base, stream.index, delta, stream.writer, content)
@@ -279,7 +253,7 @@ def main(argv: list[str]) -> None:
     from mmtp.run import load
 
     try:
-        loaded = load(str(CHECKPOINT.value))
+        loaded = with_thinking(load(str(CHECKPOINT.value)), THINKING.value)
         length = MAX_LENGTH.value or loaded.max_length
         settings = EngineSettings(
             rows=ROWS.value,
@@ -292,7 +266,7 @@ def main(argv: list[str]) -> None:
         server = make_server(
             loaded,
             settings,
-            name=MODEL_NAME.value,
+            name=MODEL_NAME.value or loaded.name,
             max_body=MAX_BODY.value,
             allow_files=ALLOW_FILES.value,
         )

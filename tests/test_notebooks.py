@@ -20,7 +20,7 @@ def code_cells(path):
 
 
 def test_there_are_notebooks():
-    assert "stage1_ablation" in NAMES
+    assert NAMES == ["mmtp_ablation", "stage1_ablation"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
@@ -40,29 +40,54 @@ def test_first_cell_opens_this_very_file_in_colab(path):
     assert "colab-badge.svg" in first.source
 
 
-@pytest.mark.slow
-def test_stage1_ablation_runs(tmp_path, monkeypatch):
-    settings = {
-        "ABLATION": "qk_norm",
-        "SEEDS": "0",
+def execute(name, monkeypatch, tmp_path, settings):
+    """Outputs of the code cells of a notebook that is run with these environment variables."""
+    common = {
         "SMOKE": "1",
         "WORKDIR": str(tmp_path / "runs"),
-        "XDG_CACHE_HOME": str(tmp_path / "cache"),  # the teacher is trained here
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "xla"),
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # compiling is nearly all of the time
         "XLA_FLAGS": "",
         "IPYTHONDIR": str(tmp_path / "ipython"),
     }
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
-    path = ROOT / "notebooks" / "stage1_ablation.ipynb"
+    for variable, value in (common | settings).items():
+        monkeypatch.setenv(variable, value)
+    path = ROOT / "notebooks" / f"{name}.ipynb"
     notebook = read(path)
     where = {"metadata": {"path": str(path.parent)}}
     NotebookClient(notebook, timeout=500, kernel_name="python3", resources=where).execute()
-    *_, table, plot, pictures = [c.outputs for c in notebook.cells if c.cell_type == "code"]
+    return [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def pictures(outputs):
+    return sum("image/png" in output.get("data", {}) for output in outputs)
+
+
+@pytest.mark.slow
+def test_stage1_ablation_runs(tmp_path, monkeypatch):
+    settings = {"ABLATION": "qk_norm", "SEEDS": "0"}
+    outputs = execute("stage1_ablation", monkeypatch, tmp_path, settings)
+    *_, table, plot, seen = outputs
     text = table[0].data["text/markdown"]
     assert "| on |" in text
     assert "| off |" in text
     assert "max logit" in text
-    assert "image/png" in plot[0].data
-    assert sum("image/png" in output.get("data", {}) for output in pictures) == 2
+    assert pictures(plot) == 1
+    assert pictures(seen) == 2
+
+
+@pytest.mark.slow
+def test_mmtp_ablation_runs(tmp_path, monkeypatch):
+    settings = {"SEEDS": "0", "QUESTIONS": "2"}
+    *_, table, drawn, said = execute("mmtp_ablation", monkeypatch, tmp_path, settings)
+    text = table[0].data["text/markdown"]
+    for arm in ("visual", "masked_keys", "masked_zeros", "image_token", "image_token_frozen"):
+        assert f"\n| {arm} |" in text
+    assert "acceptance length" in text
+    assert "trained \\ served" in text
+    assert pictures(drawn) == 3
+    lines = said[0].text.splitlines()
+    texts = {line.partition(": ")[2].rpartition(", kept")[0] for line in lines}
+    assert len(lines) == 4
+    assert len(texts) == 1, "drafts change the time, not the text"

@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import flax.linen as nn
 import jax
-from jax.ad_checkpoint import Offloadable, Recompute
 from jax.sharding import Mesh
 
 from cogvit_jax import settings
@@ -66,20 +65,18 @@ def dimensions(
     return width, depth, num_heads, mlp_dim
 
 
-def offload_policy(names: tuple[str, ...], min_bytes: int = 0) -> Callable[..., Any]:
-    """A remat policy that sends named activations to the host's memory and recomputes the rest.
+def keep_policy(names: tuple[str, ...], min_bytes: int = 0) -> Callable[..., bool]:
+    """A remat policy that keeps named activations and recomputes the rest.
 
     Args:
         names: as given by `checkpoint_name`.
-        min_bytes: smaller activations are recomputed; a transfer of a few kB costs more.
+        min_bytes: smaller activations are recomputed.
     """
 
-    def policy(primitive: Any, *avals: Any, **params: Any) -> Any:
-        if primitive.name == "name" and params["name"] in names:
-            size = math.prod(avals[0].shape) * avals[0].dtype.itemsize
-            if size >= min_bytes:
-                return Offloadable(src="device", dst="pinned_host")
-        return Recompute
+    def policy(primitive: Any, *avals: Any, **params: Any) -> bool:
+        if primitive.name != "name" or params["name"] not in names:
+            return False
+        return math.prod(avals[0].shape) * avals[0].dtype.itemsize >= min_bytes
 
     return policy
 
@@ -90,8 +87,6 @@ def stack(
     remat: str,
     unroll: int,
     num_inputs: int,
-    offload: tuple[str, ...] = (),
-    offload_min_bytes: int = 0,
 ) -> Any:
     """Returns a module class: `depth` copies of `block`, parameters stacked on axis 0.
 
@@ -101,15 +96,12 @@ def stack(
         remat: a key of REMAT_POLICIES.
         unroll: scan steps per loop iteration; more is faster to run and slower to compile.
         num_inputs: how many inputs besides x every block shares.
-        offload, offload_min_bytes: names for `offload_policy`, which then replaces `remat`.
 
     Raises:
         ConfigError: unknown `remat`.
     """
     policy = settings.choose(REMAT_POLICIES, remat, "remat")
-    if offload:
-        policy = offload_policy(offload, offload_min_bytes)
-    if remat != "none" or offload:
+    if remat != "none":
         # Inside a scan XLA cannot undo the recomputation, so no barriers are needed.
         block = nn.remat(block, prevent_cse=False, policy=policy)
     return nn.scan(

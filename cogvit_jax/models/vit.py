@@ -103,9 +103,6 @@ class CogViT(nn.Module):
         segments: 0 = padding, k = k-th image of the row.
         masked: tokens whose patch is replaced by the learned `mask_token` (masked-image modelling,
             arXiv:2106.08254); None = none, and there is no such parameter.
-
-    `offload` names activations that wait for the backward pass in the host's memory: "block_input",
-    "qkv", "attention_out", "mlp_gate", "mlp_up" (`scan.offload_policy`).
     """
 
     width: int
@@ -121,8 +118,6 @@ class CogViT(nn.Module):
     scan_unroll: int = 1
     attention: str = "xla"
     swiglu_limit: float = 0.0
-    offload: tuple[str, ...] = ()
-    offload_min_bytes: int = 0
 
     @nn.compact
     def __call__(
@@ -141,15 +136,7 @@ class CogViT(nn.Module):
             x = jnp.where(masked[..., None], token.astype(self.dtype), x)
         x = keep_rows(x)
         rope = axial_rope(positions, self.width // self.num_heads, self.rope_theta)
-        blocks = scan.stack(
-            Block,
-            self.depth,
-            self.remat,
-            self.scan_unroll,
-            num_inputs=2,
-            offload=self.offload,
-            offload_min_bytes=self.offload_min_bytes,
-        )
+        blocks = scan.stack(Block, self.depth, self.remat, self.scan_unroll, num_inputs=2)
         block = blocks(
             self.num_heads,
             self.mlp_dim,
@@ -160,6 +147,7 @@ class CogViT(nn.Module):
             name="blocks",
         )
         x, _ = block(x, segments, rope)
+        x = checkpoint_name(x, "blocks_output")
         return RMSNorm(dtype=self.dtype, name="norm")(x)
 
 

@@ -255,7 +255,8 @@ def _count_groups(config: DataSettings, num_shards: int, microbatches: int) -> i
     if config.groups < 0 or config.groups % least:
         raise ConfigError(
             f"config.data.groups = {config.groups} must be a multiple of the mesh's {num_shards} "
-            f"batch shards times config.train.microbatches = {microbatches}, or 0 for {least}."
+            f"batch shards times {microbatches} (config.train.microbatches times those of "
+            f"config.pipeline), or 0 for {least}."
         )
     return config.groups or least
 

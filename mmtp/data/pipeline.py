@@ -15,10 +15,13 @@ from cogvit_jax import sharding
 from cogvit_jax.data.examples import Draw
 from cogvit_jax.data.pipeline import TrainBatches
 from mmtp.data import layout as layouts
+from mmtp.data.chat import ChatSettings
 from mmtp.data.documents import encode
+from mmtp.data.encoded import Encoded
 from mmtp.data.images import ImageSettings
 from mmtp.data.layout import DataSettings, Layout
 from mmtp.data.packing import Collate, check_fits
+from mmtp.data.records import Document
 from mmtp.data.reorder import sequence_dim
 from mmtp.data.sources import open_source
 from mmtp.data.tokenizer import Tokenizer
@@ -35,18 +38,24 @@ class DocumentExample:
     images: ImageSettings
     layout: Layout
     supervise: str
+    chat: ChatSettings
 
     def __call__(self, draw: Draw) -> dict[str, Any]:
         record: Any = draw.record  # a Document
+        return {"document": self.encode(record)}
+
+    def encode(self, document: Document) -> Encoded:
+        """A document as it is trained on."""
         encoded = encode(
-            record,
+            document,
             self.tokenizer,
             self.images,
             self.supervise,
+            self.chat,
             max_tokens=self.layout.seq_len,
         )
         check_fits(encoded, self.layout)
-        return {"document": encoded}
+        return encoded
 
 
 def document_batches(

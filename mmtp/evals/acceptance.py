@@ -4,22 +4,21 @@ Definitions differ between engines. Here the acceptance length is vLLM's, 1 + ac
 tokens per step of the target, the bonus token included. With p_j the share of steps that keep draft
 j among those that keep all before it, it is 1 + sum_k prod_{j <= k} p_j.
 
-Teacher forcing predicts it without generating: at each token of a text, head k is right where its
-most probable token is the main head's.
+Teacher forcing predicts it without generating: at token i of a text, head k is right where its most
+probable token is the one that the main head finds at token i + k, which would verify it.
 
-Shape letters: n steps (or tokens of a text), k drafts.
+Shape letters: n steps (or tokens of a text), k drafts, b rows, h heads, t tokens of a row.
 """
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from cogvit_jax import plots
 from mmtp.data.records import CATEGORIES
 from mmtp.generation.requests import Completion, Request
 
@@ -79,11 +78,48 @@ def teacher_forced(
     return Steps(drafted[kept], accepted[kept], category[kept], distance[kept])
 
 
-def distances(visual: Bool[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
-    """Tokens from the last visual token to the one after each token of a document."""
-    place = np.arange(len(visual))
-    last = np.maximum.accumulate(np.where(visual, place, NO_IMAGE))
-    return np.where(last >= 0, place + 1 - last, NO_IMAGE)
+def foreseen(
+    predicted: Int[np.ndarray, "b h t"], rows: Mapping[str, Int[np.ndarray, "..."]]
+) -> Steps:
+    """`teacher_forced` of a batch, at every token of it.
+
+    Args:
+        predicted: most probable token of the main head and of each depth.
+        rows: of the batch, groups joined: `weights` `[b, h, t]`, `mtp_sources` `[b, h - 1, t]`,
+            `visual`, `segments`, `order`, `category` `[b, t]`, as in `data.layout.ARRAYS`.
+    """
+    num_depths = predicted.shape[1] - 1
+    sources, valid = rows["mtp_sources"], rows["weights"][:, 1:] > 0
+    main = np.take_along_axis(predicted[:, :1], sources, axis=2)
+    matches = predicted[:, 1:] == main
+    # At token i the newest known one is i + 1, and the first draft comes after it.
+    distance = np.take_along_axis(
+        distances(rows["visual"] > 0, rows["segments"], rows["order"]), sources[:, 0], axis=1
+    )
+    per_token = [np.moveaxis(x, 1, 2).reshape(-1, num_depths) for x in (matches, valid)]
+    return teacher_forced(*per_token, rows["category"].ravel(), distance.ravel())
+
+
+def distances(
+    visual: Bool[np.ndarray, "b t"],
+    segments: Int[np.ndarray, "b t"],
+    order: Int[np.ndarray, "b t"],
+) -> Int[np.ndarray, "b t"]:
+    """Tokens from the last visual token of a document to the one after each of its tokens.
+
+    Args:
+        visual: which tokens are visual.
+        segments: of the documents in a row.
+        order: place of each token in its row before any reordering.
+    """
+    laid_out = np.argsort(order, axis=1)
+    visual, segments = (np.take_along_axis(x, laid_out, axis=1) for x in (visual, segments))
+    place = np.broadcast_to(np.arange(visual.shape[1]), visual.shape)
+    begins = np.diff(segments, axis=1, prepend=-1) != 0
+    first = np.maximum.accumulate(np.where(begins, place, 0), axis=1)
+    last = np.maximum.accumulate(np.where(visual, place, -1), axis=1)
+    found = np.where(last >= first, place + 1 - last, NO_IMAGE)
+    return np.take_along_axis(found, order, axis=1)
 
 
 def summarise(steps: Steps) -> dict[str, float]:
@@ -125,20 +161,29 @@ def by_distance(steps: Steps, edges: Sequence[int] = DISTANCES) -> dict[str, dic
     return {name: summarise(_where(steps, mask)) for name, mask in picked.items() if mask.any()}
 
 
-def flat(steps: Steps, prefix: str = "acceptance") -> dict[str, float]:
+def flat(steps: Steps) -> dict[str, float]:
     """All figures as one level of names, for metrics."""
-    figures = {f"{prefix}/{name}": value for name, value in summarise(steps).items()}
+    found = dict(summarise(steps))
     for kind, groups in (("category", by_category(steps)), ("distance", by_distance(steps))):
         for group, summary in groups.items():
-            name = f"{prefix}/{kind}/{group.replace(' ', '_')}"
-            figures[f"{name}/length"] = summary["length"]
-    return figures
+            found[f"{kind}/{group.replace(' ', '_')}/length"] = summary["length"]
+    return found
 
 
-def draw(steps: Steps, target: Path | str) -> None:
-    """Bars of the rates by place, and of the acceptance length by category and by distance."""
+def figures(steps: Steps) -> dict[str, Any]:
+    """What an evaluator returns: `flat`, and `picture`; nothing without steps."""
+    if not len(steps.drafted):
+        return {}
+    return {**flat(steps), "picture": draw(steps)}
+
+
+def draw(steps: Steps) -> np.ndarray:
+    """Bars of the rates by place, and of the acceptance length by category and by distance.
+
+    Returns:
+        a picture `[h, w, 3]`, uint8.
+    """
     figure = Figure(figsize=(13, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
     rates, categories, bins = figure.subplots(1, 3)
     total = summarise(steps)
     _bars(
@@ -152,7 +197,7 @@ def draw(steps: Steps, target: Path | str) -> None:
     ):
         _bars(ax, {name: s["length"] for name, s in groups.items()}, title)
         ax.axhline(1, color="grey", linewidth=0.8)
-    figure.savefig(target, dpi=110)
+    return plots.render(figure)
 
 
 def _bars(ax: Axes, values: dict[str, float], title: str) -> None:

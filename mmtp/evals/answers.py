@@ -69,7 +69,8 @@ def answers(
 
     Args:
         engine: parameters -> what completes prompts.
-        decode: token ids -> text.
+        decode: token ids -> text in which special tokens are spelled: marks of places, calls and
+            thoughts are part of an answer.
         questions: to answer.
         font: of the picture's text.
         num_shown: questions in the picture, evenly spread.
@@ -110,7 +111,9 @@ def panel(
         document = questions[i].document
         picture = decode_image(pictures_of(document)[-1])
         pictures.append(mark(picture, replies[i], str(document.tags.get("form", "{}"))))
-        lines = [(question_of(document), False), (f"> {replies[i].strip()}", rights[i])]
+        # The font lacks the character that stands for bytes that are no text.
+        said = " ".join(bare(replies[i]).replace("\ufffd", "?").split())
+        lines = [(question_of(document), False), (f"> {said}", rights[i])]
         if not rights[i]:
             lines.append((f"is: {document.tags['answer']}", False))
         captions.append(lines)

@@ -41,7 +41,7 @@ class Attention(nn.Module):
             values = attention.write(cache[1], v, inputs.order)
             usable = write_usable(cache[2], inputs)
             out = attention.cached(q, keys, values, inputs.order, usable)
-            kept = (keys, values)
+            kept = (k, v)
         out = checkpoint_name(out, "attention_out")
         return nn.DenseGeneral(
             x.shape[-1],
@@ -86,7 +86,7 @@ class Block(nn.Module):
         cache: (k, v) `[b, s, g, k]` and usable `[b, s]` before these tokens, or None.
 
     Returns:
-        the residual stream, and (k, v) with these tokens written, or None.
+        the residual stream, and with a cache (k, v) `[b, t, g, k]` of these tokens, else None.
     """
 
     config: DecoderConfig

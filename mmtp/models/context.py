@@ -162,6 +162,7 @@ def _forward(
     of_queries: Places,
     of_keys: Places,
 ) -> tuple[Array, Any]:
+    q, of_queries, of_keys = _together(q, of_queries, of_keys)
     queries = blockwise.queries(q, of_queries, k.shape[2], block_size)
     send, hops = _route(axis_name)
 
@@ -182,6 +183,7 @@ def _forward(
 
 def _backward(axis_name: str | None, block_size: int, kept: Any, grad: Array) -> tuple:
     q, k, v, of_queries, of_keys, out, normaliser = kept
+    grad, of_queries, of_keys = _together(grad, of_queries, of_keys)
     queries = blockwise.queries(q, of_queries, k.shape[2], block_size)
     blocks = (_blocks(x, queries.q.shape) for x in (grad, out))
     grad, out = (x.astype(jnp.float32) for x in blocks)
@@ -211,6 +213,15 @@ def _backward(axis_name: str | None, block_size: int, kept: Any, grad: Array) ->
 
 
 _attend.defvjp(_forward, _backward)
+
+
+def _together(*arrays: Any) -> Any:
+    """The same arrays, none of them there before all are.
+
+    Masks follow from places alone, which all layers share: JAX's scan over the layers, and XLA's
+    loops, would compute the masks of all pairs of blocks beforehand and keep them, t x t in all.
+    """
+    return jax.lax.optimization_barrier(arrays)
 
 
 def _route(axis_name: str | None) -> tuple[Callable[[Any], Any], int]:

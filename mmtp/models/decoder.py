@@ -38,7 +38,7 @@ from mmtp.models.presets import DecoderConfig
 from mmtp.models.presets import DecoderSettings as DecoderSettings
 from mmtp.models.presets import resolve as resolve
 
-EMBEDDING_INIT = nn.initializers.normal(0.02)  # GLM's `initializer_range`
+POST_NORMS = ("post_norm1", "post_norm2")
 Params = Any
 
 
@@ -56,26 +56,42 @@ class Cache(NamedTuple):
 
 
 def init(key: Array, config: DecoderConfig) -> Params:
-    """New parameters, f32."""
+    """New parameters, f32.
+
+    Embeddings have deviation width^-1/2 (0.026 at GLM-OCR's width, where GLM's is 0.02), so that
+    logits of a tied model begin at unit variance at any width.
+    """
     blocks, dense, table, head = jax.random.split(key, 4)
     params: dict[str, Any] = {
-        "embedding": {"table": EMBEDDING_INIT(table, (config.vocab_size, config.width))},
+        "embedding": {"table": init_embedding(table, config, config.vocab_size)},
         "blocks": init_blocks(blocks, config, config.depth - _num_dense(config)),
         "norm": {"scale": jnp.ones(config.width)},
     }
     if _num_dense(config):
         params["dense_blocks"] = init_blocks(dense, dense_layers(config), _num_dense(config))
     if not config.tied:
-        params["head"] = {"kernel": EMBEDDING_INIT(head, (config.width, config.vocab_size))}
+        params["head"] = {"kernel": init_embedding(head, config, config.vocab_size).T}
     return params
 
 
+def init_embedding(key: Array, config: DecoderConfig, num: int) -> Float[Array, "{num} d"]:
+    """`num` new rows of an embedding table."""
+    return config.width**-0.5 * jax.random.normal(key, (num, config.width))
+
+
 def init_blocks(key: Array, config: DecoderConfig, depth: int) -> Params:
-    """Parameters of `depth` equal blocks, stacked."""
+    """Parameters of `depth` equal blocks, stacked.
+
+    The outer norms of the sandwich begin at (2 L)^-1/2, L the decoder's layers, as GPT-2 scales its
+    residual layers: at 1 the first layer's output, of unit size, drowns the embeddings.
+    """
     x = jnp.zeros((1, 1, config.width), config.dtype)
     inputs = make_inputs(config, rope.text_positions(1, 1), jnp.ones((1, 1), jnp.int32))
     block = Block(config)
-    return jax.vmap(lambda k: block.init(k, x, inputs)["params"])(jax.random.split(key, depth))
+    blocks = jax.vmap(lambda k: block.init(k, x, inputs)["params"])(jax.random.split(key, depth))
+    factor = (2 * config.depth) ** -0.5
+    outer = {n: {"scale": factor * v["scale"]} for n, v in blocks.items() if n in POST_NORMS}
+    return {**blocks, **outer}
 
 
 def dense_layers(config: DecoderConfig) -> DecoderConfig:
@@ -193,14 +209,20 @@ def run_blocks(
         split_rngs={"params": True},
         in_axes=cast(Any, (nn.broadcast, cache_axes)),
         length=depth,
-        unroll=min(config.scan_unroll, depth),
+        # With a cache the copies that unrolling would make of it cost more than the loop.
+        unroll=min(config.scan_unroll, depth) if cache is None else 1,
     )(config, attend)
     variables = {"params": blocks}
     if config.moe is None:
-        x, kept = stack.apply(variables, keep_tokens(x), inputs, cache)
-        return x, kept, None
-    (x, kept), sown = stack.apply(variables, keep_tokens(x), inputs, cache, mutable=["loads"])
-    return x, kept, sown["loads"]["moe"]["loads"][0]
+        (x, new), loads = stack.apply(variables, keep_tokens(x), inputs, cache), None
+    else:
+        (x, new), sown = stack.apply(variables, keep_tokens(x), inputs, cache, mutable=["loads"])
+        loads = sown["loads"]["moe"]["loads"][0]
+    if cache is None:
+        return x, None, loads
+    # Written here, all layers at once: a scan that returned whole caches would copy every slot.
+    write = jax.vmap(attention.write, in_axes=(0, 0, None))
+    return x, (write(cache[0], new[0], inputs.order), write(cache[1], new[1], inputs.order)), loads
 
 
 def final_norm(

@@ -62,7 +62,7 @@ def init(key: Array, settings: MTPSettings, config: DecoderConfig) -> Params:
         blocks["norm"] = {"scale": jnp.ones((num, width))}
     params: dict[str, Any] = {"blocks": blocks}
     if settings.image_embed == "own":
-        params["image"] = decoder.EMBEDDING_INIT(image_key, (width,))
+        params["image"] = decoder.init_embedding(image_key, config, 1)[0]
     return params
 
 

@@ -28,6 +28,7 @@ from cogvit_jax.settings import ConfigError
 from mmtp.models.pipeline_schedule import Schedule
 
 AXIS = "stage"
+Ends = Literal["branch", "select"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def run(
     specs: Any,
     *,
     mesh: jax.sharding.Mesh | None = None,
-    ends: Literal["branch", "select"] = "branch",
+    ends: Ends = "branch",
 ) -> Any:
     """Sums of all microbatches, differentiable in `blocks` and `params`.
 
@@ -101,16 +102,21 @@ def split_layers(blocks: Any, schedule: Schedule) -> Any:
     return jax.tree.map(lambda x: x.reshape(*pieces, -1, *x.shape[1:]), blocks)
 
 
-def _check(schedule: Schedule, mesh: dict[str, int], batch: Any) -> None:
-    if mesh.get(AXIS) != schedule.stages:
-        raise ConfigError(
-            f"the schedule has {schedule.stages} stages and the mesh {mesh}: give both the same."
-        )
+def check_mesh(mesh: dict[str, int]) -> None:
+    """Raises ConfigError where stages cannot work on a mesh with these sizes of axes."""
     if mesh.get("tensor", 1) > 1:
         raise ConfigError(
             f"config.mesh.tensor = {mesh['tensor']} with config.mesh.stage = {mesh[AXIS]}: layers "
             "are split over one of the two; set tensor to 1 and use fsdp or context."
         )
+
+
+def _check(schedule: Schedule, mesh: dict[str, int], batch: Any) -> None:
+    if mesh.get(AXIS) != schedule.stages:
+        raise ConfigError(
+            f"the schedule has {schedule.stages} stages and the mesh {mesh}: give both the same."
+        )
+    check_mesh(mesh)
     for x in jax.tree.leaves(batch):
         if x.shape[0] != schedule.microbatches:
             raise ConfigError(

@@ -12,7 +12,7 @@ from cogvit_jax.models import vit
 from cogvit_jax.models.scan import resolve_attention
 from cogvit_jax.program import Program
 from cogvit_jax.settings import ConfigError
-from mmtp.data import images
+from mmtp.data import chat, images
 from mmtp.data.layout import DataSettings, Layout
 from mmtp.data.pipeline import DocumentExample, batch_shapes, document_batches
 from mmtp.data.tokenizer import Tokenizer, load_tokenizer
@@ -25,7 +25,7 @@ from mmtp.programs import vlm_loss
 from mmtp.programs.vlm_evals import make_evaluators
 from mmtp.programs.vlm_flops import step_flops
 from mmtp.programs.vlm_loss import LossSettings
-from mmtp.programs.vlm_pipeline import make_pipelined_loss
+from mmtp.programs.vlm_pipeline import make_pipelined_loss, read_schedule
 
 # How the decoder attends. "xla" holds all logits of a row; the others sweep its keys in blocks, on
 # one device, or with rows split over `context`, whose keys are gathered or go round a ring.
@@ -57,7 +57,7 @@ def build(config: Any, mesh: Mesh | None = None) -> Program:
     vlm_loss.check(loss)
     data, supervise = read_data(config)
     layout = make_layout(config, data, model, mesh)
-    example = DocumentExample(tokenizer, read_images(config), layout, supervise)
+    example = DocumentExample(tokenizer, read_images(config), layout, supervise, read_chat(config))
     check_memory(model.memory, layout.vision_rows)
     if mesh.shape["stage"] > 1:
         pipelined = make_pipelined_loss(model, loss, config, mesh)
@@ -70,9 +70,7 @@ def build(config: Any, mesh: Mesh | None = None) -> Program:
         batches=lambda state: document_batches(data, example, mesh, config.seed, state),
         mesh=mesh,
         statistics=vlm_loss.make_statistics(model, loss),
-        evaluators=make_evaluators(
-            config, model, tokenizer, example.images, layout, loss, chosen, mesh
-        ),
+        evaluators=make_evaluators(config, model, example, loss, chosen, mesh),
         step_flops=partial(step_flops, config, model),
         num_examples=lambda batch: batch["tokens"].size,
         batch_shapes=partial(batch_shapes, layout, mesh),
@@ -118,6 +116,13 @@ def read_images(config: Any) -> images.ImageSettings:
     return found
 
 
+def read_chat(config: Any) -> chat.ChatSettings:
+    """`config.chat`; a config without it, as converted checkpoints have, means the defaults."""
+    found = settings.read(chat.ChatSettings, config.get("chat", {}), "config.chat")
+    settings.choose(chat.STYLES, found.style, "config.chat.style")
+    return found
+
+
 def read_data(config: Any) -> tuple[DataSettings, str]:
     """`config.data`, and which tokens are to be predicted: "all" or what the "assistant" says."""
     section = dict(config.data)
@@ -135,16 +140,16 @@ def make_layout(config: Any, data: DataSettings, model: vlm.VLM, mesh: Mesh) -> 
         depth=model.mtp.depth,
         patch_dim=model.patch_dim,
         image_token=model.image_token,
-        microbatches=config.train.microbatches * pipeline_microbatches(config, mesh),
+        microbatches=config.train.microbatches * pipeline_microbatches(config, model, mesh),
         context=mesh.shape["context"],
         num_hosts=jax.process_count(),
         host=jax.process_index(),
     )
 
 
-def pipeline_microbatches(config: Any, mesh: Mesh) -> int:
+def pipeline_microbatches(config: Any, model: vlm.VLM, mesh: Mesh) -> int:
     """In how many parts the pipeline takes what one device gets at a time."""
-    return config.pipeline.microbatches if mesh.shape["stage"] > 1 else 1
+    return read_schedule(config, model, mesh).microbatches if mesh.shape["stage"] > 1 else 1
 
 
 def choose_attention(name: str, seq_len: int, mesh: Mesh) -> Attend:

@@ -20,7 +20,7 @@ from cogvit_jax.sharding import BATCH_AXES
 from mmtp.data.layout import ARRAYS
 from mmtp.models import context, decoder, pipeline
 from mmtp.models.attend import Attend
-from mmtp.models.pipeline import Stages
+from mmtp.models.pipeline import Ends, Stages
 from mmtp.models.pipeline_schedule import PipelineSettings, Schedule, resolve
 from mmtp.models.vlm import VLM
 from mmtp.programs import vlm_loss
@@ -33,7 +33,23 @@ def make_pipelined_loss(
     """`vlm_loss.make_loss`, with the decoder's layers split over "stage".
 
     Raises:
-        ConfigError: stages do not divide the layers, or the decoder has experts.
+        ConfigError: stages do not divide the layers, the decoder has experts, or the mesh splits
+            layers over "tensor" too.
+    """
+    schedule = read_schedule(config, model, mesh)
+    attend = choose_attention(config.attention, mesh)
+
+    def run(params: Any, frozen: Any, batch: dict[str, Any], key: jax.Array) -> Loss:
+        return pipelined(model, loss, schedule, attend, params, batch)
+
+    return run
+
+
+def read_schedule(config: Any, model: VLM, mesh: Mesh) -> Schedule:
+    """What `config.pipeline` and `config.mesh.stage` mean for the model.
+
+    Raises:
+        ConfigError: as `make_pipelined_loss`.
     """
     options = settings.read(PipelineSettings, config.pipeline, "config.pipeline")
     schedule = resolve(options, mesh.shape["stage"], model.decoder.depth)
@@ -42,12 +58,8 @@ def make_pipelined_loss(
             f"config.mesh.stage = {schedule.stages} with experts: their balancing needs counts "
             "that do not travel through the stages; set stage to 1, or take a decoder without them."
         )
-    attend = choose_attention(config.attention, mesh)
-
-    def run(params: Any, frozen: Any, batch: dict[str, Any], key: jax.Array) -> Loss:
-        return pipelined(model, loss, schedule, attend, params, batch)
-
-    return run
+    pipeline.check_mesh(dict(mesh.shape))
+    return schedule
 
 
 def choose_attention(name: str, mesh: Mesh) -> Attend:
@@ -66,8 +78,16 @@ def pipelined(
     params: Any,
     batch: dict[str, Any],
     mesh: Mesh | None = None,
+    ends: Ends = "branch",
 ) -> Loss:
-    """Loss of a batch, whose groups are cut into the schedule's microbatches."""
+    """Loss of a batch, whose groups are cut into the schedule's microbatches.
+
+    Args:
+        model, loss: as in `vlm_loss.make_loss`.
+        schedule, mesh, ends: as in `pipeline.run`.
+        attend: of the decoder's layers, to rows whose tokens are split over "context".
+        params, batch: as `vlm_loss.make_loss` takes them.
+    """
     arrays = {k: x for k, x in batch.items() if k not in ("statistics", "shared")}
     text = {k: x for k, x in params["decoder"].items() if k != "blocks"}
     shape = (mesh or jax.sharding.get_abstract_mesh()).shape
@@ -80,6 +100,7 @@ def pipelined(
         sharding.split_microbatches(arrays, schedule.microbatches),
         make_specs(arrays, split_images),
         mesh=mesh,
+        ends=ends,
     )
 
 

@@ -1,5 +1,6 @@
 """Errors as OpenAI's API tells them."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,3 +26,8 @@ class ApiError(Exception):
         kind = "invalid_request_error" if self.status < 500 else "server_error"
         error = {"message": self.message, "type": kind, "param": self.param or None}
         return {"error": error | {"code": self.code}}
+
+
+def told(error: Exception) -> str:
+    """An error's message without the memory addresses that some packages put into theirs."""
+    return re.sub(r"\s*<[^<>]* object at 0x[0-9a-f]+>", "", str(error))

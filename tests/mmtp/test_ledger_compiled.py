@@ -11,7 +11,10 @@ from tests.libtpu import skip_without_libtpu
 pytestmark = [pytest.mark.slow, skip_without_libtpu]
 
 
-@pytest.mark.parametrize(("arm", "arrays"), [("image_token", 1), ("masked", 1), ("visual", 2)])
+@pytest.mark.parametrize(
+    ("arm", "arrays"),
+    [("image_token", 1), ("image_token_frozen", 1), ("masked", 1), ("visual", 2)],
+)
 def test_only_one_design_moves_visual_embeddings(arm, arrays):
     """Per iteration one [b, t, d] on and its gradient back; "visual" moves a second array."""
     sizes = mmtp_ledger.SMALL

@@ -9,6 +9,7 @@ import numpy as np
 
 from cogvit_jax.models.vit import VisionSettings
 from cogvit_jax.models.vit import build as build_vision
+from mmtp.data.chat import ChatSettings
 from mmtp.data.encoded import Encoded, Visual
 from mmtp.data.images import ImageSettings
 from mmtp.data.tokenizer import Tokenizer, load_tokenizer
@@ -51,7 +52,7 @@ def init(tiny: VLM, seed: int = 0) -> Any:
     """Parameters with embeddings enlarged: as they begin, logits would hardly differ."""
     params = vlm.init(tiny, jax.random.key(seed))
     table = params["decoder"]["embedding"]
-    table["table"] = 20 * table["table"]
+    table["table"] = 2 * table["table"]
     return params
 
 
@@ -89,7 +90,16 @@ def loaded() -> Any:
     tokenizer = load_tokenizer()
     tiny = model(tokenizer.vocab_size, tokenizer.id("<|image|>"), depth=1)
     images = ImageSettings(patch_size=PATCH, min_patches=4, max_patches=64)
-    return Loaded(tiny, init(tiny), tokenizer, images, "tiny", max_length=160, vision_length=64)
+    return Loaded(
+        tiny,
+        init(tiny),
+        tokenizer,
+        images,
+        ChatSettings(),
+        name="tiny",
+        max_length=160,
+        vision_length=64,
+    )
 
 
 @dataclass(frozen=True)
@@ -100,6 +110,7 @@ class Loaded:
     params: Any
     tokenizer: Tokenizer
     images: ImageSettings
+    chat: ChatSettings
     name: str
     max_length: int
     vision_length: int

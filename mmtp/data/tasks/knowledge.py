@@ -54,6 +54,16 @@ def colours(rng: np.random.Generator, language: str, split: str) -> Example:
     return ask(rng, [picture], question, answer, options=options, shapes=scenes.facts(shapes))
 
 
+def one_colour(rng: np.random.Generator, language: str, split: str) -> Example:
+    """The colour of one large shape: the step before `colours`."""
+    shapes = scenes.scatter(rng, scenes.different(rng, 1), 1, (14, 24), 56)
+    picture = scenes.draw(shapes, (56, 56), scenes.light_ground(rng))
+    question = say(rng, _COLOUR, language, kind=scenes.SHAPES[shapes[0].kind].of(language))
+    options = tuple(scenes.colour_name(key, language) for key in scenes.COLOURS)
+    answer = scenes.colour_name(shapes[0].colour, language)
+    return ask(rng, [picture], question, answer, options=options, shapes=scenes.facts(shapes))
+
+
 def shape_names(rng: np.random.Generator, language: str, split: str) -> Example:
     """The name of one large shape."""
     shape = scenes.scatter(rng, scenes.different(rng, 1), 1, (14, 24), 56)[0]

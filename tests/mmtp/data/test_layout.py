@@ -58,7 +58,7 @@ def test_a_batch_of_text_alone_has_the_same_arrays():
         ({"vision_rows": 6}, {"num_shards": 4}, r"config.data.vision_rows = 6 must be a mult"),
         ({"groups": 6}, {"num_shards": 4}, r"config.data.groups = 6 must be .* 4 batch shards"),
         ({"groups": -4}, {"num_shards": 4}, r"config.data.groups = -4 must be"),
-        ({"groups": 4}, {"microbatches": 3}, r"config.train.microbatches = 3"),
+        ({"groups": 4}, {"microbatches": 3}, r"times 3 \(config.train.microbatches"),
         ({"planned_groups": 3}, {"num_shards": 4}, r"planned_groups = 3 must divide the 4 groups"),
         (
             {"planned_groups": 4, "documents": 17},

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from mmtp.data.encoded import Encoded, Visual
+from mmtp.data.packing import Collate
 from mmtp.data.records import CATEGORIES
 from mmtp.evals import acceptance
 from mmtp.evals.acceptance import Steps
 from mmtp.generate import Completion, make_request
+from tests.mmtp.random_documents import make_layout, random_documents
 
 
 def steps(accepted, drafted=3, category=0, distance=-1):
@@ -64,12 +65,49 @@ def test_steps_of_completions_know_how_far_the_picture_is():
     assert found.category.tolist() == [3, 3, 1, 1]
 
 
-def test_distances_in_a_document():
-    visual = np.array([0, 1, 1, 0, 0, 1, 0], bool)
-    assert acceptance.distances(visual).tolist() == [-1, 1, 1, 2, 3, 1, 2]
+def test_distances_in_a_row_of_documents_in_any_order():
+    visual = np.array([[0, 1, 1, 0, 0, 1, 0, 0, 0, 1, 0, 0]], bool)
+    segments = np.array([[1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 0]])
+    expected = np.array([[-1, 1, 1, 2, 3, 1, 2, -1, -1, 1, 2, -1]])
+    order = np.random.default_rng(0).permutation(12)[None]
+    for places in (np.arange(12)[None], order):
+        laid_out = [np.take_along_axis(x, places, axis=1) for x in (visual, segments)]
+        found = acceptance.distances(*laid_out, places)
+        np.testing.assert_array_equal(found, np.take_along_axis(expected, places, axis=1))
 
 
-def test_groups_and_picture(tmp_path):
+def test_foreseen_steps_are_those_of_reading_the_documents_one_by_one():
+    """Two heads over packed random documents, against loops over each document."""
+    documents = random_documents(0, 16, longest=24)
+    batch = Collate(make_layout(1, 2, rows=8, vision_rows=16))([{"document": d} for d in documents])
+    rows = {n: x.reshape(-1, *x.shape[2:]) for n, x in batch["arrays"].items() if n != "image"}
+    # Few tokens, so that heads are often right.
+    predicted = np.random.default_rng(1).integers(0, 2, (rows["tokens"].shape[0], 3, 32))
+    predicted = predicted[..., : rows["tokens"].shape[1]]
+    found = acceptance.foreseen(predicted, rows)
+    expected = []
+    for row, segments in enumerate(rows["segments"]):
+        for i in range(len(segments)):
+            drafted = accepted = 0
+            for k in (1, 2):
+                target = i + k + 1
+                if target >= len(segments) or segments[target] != segments[i] or not segments[i]:
+                    break
+                if not rows["weights"][row, k, i]:
+                    break
+                drafted += 1
+                right = predicted[row, k, i] == predicted[row, 0, i + k]
+                accepted += right and accepted == k - 1
+            before = [j for j in range(i + 2) if j < len(segments) and segments[j] == segments[i]]
+            seen = [j for j in before if rows["visual"][row, j]]
+            distance = i + 2 - seen[-1] if seen else -1
+            if drafted:
+                expected.append((drafted, accepted, rows["category"][row, i], distance))
+    assert len(expected) > 50
+    assert [tuple(map(int, step)) for step in zip(*found, strict=True)] == expected
+
+
+def test_groups_and_picture():
     parts = [steps([0, 2], category=3, distance=5), steps([3], category=5, distance=4000)]
     parts.append(steps([1, 1], category=0))
     both = Steps(*(np.concatenate(c) for c in zip(*parts, strict=True)))
@@ -78,8 +116,10 @@ def test_groups_and_picture(tmp_path):
     found = {n: s["length"] for n, s in acceptance.by_distance(both).items()}
     assert found == {"no picture": 2, "up to 8": 2, "over 512": 4}
     flat = acceptance.flat(both)
-    assert flat["acceptance/distance/over_512/length"] == 4
-    assert flat["acceptance/length"] == pytest.approx(1 + 7 / 5)
-    acceptance.draw(both, tmp_path / "a.png")
-    with Image.open(tmp_path / "a.png") as drawn:
-        assert drawn.size[0] > 1000
+    assert flat["distance/over_512/length"] == 4
+    assert flat["length"] == pytest.approx(1 + 7 / 5)
+    found = acceptance.figures(both)
+    assert found["picture"].dtype == np.uint8
+    assert found["picture"].shape[1] > 1000
+    assert found.keys() - {"picture"} == flat.keys()
+    assert acceptance.figures(steps([])) == {}
