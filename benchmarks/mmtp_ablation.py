@@ -29,6 +29,7 @@ from benchmarks import ablations
 from benchmarks.ablations import Run
 from benchmarks.mmtp_ablation_plots import drawings
 from benchmarks.mmtp_ablation_tables import BASE, SERVING, markdown, matrix, summarise
+from cogvit_jax import compilation_cache
 from mmtp.data.documents import encode_prompt, stop_tokens
 from mmtp.data.records import Document
 from mmtp.data.sources import open_source
@@ -124,6 +125,7 @@ def main() -> None:
     console = Console()
     runs = plan([int(seed) for seed in args.seeds.split(",")], args.workdir, args.steps)
     ablations.run_all(runs, console, args.processes)
+    compilation_cache.enable(None, str(args.workdir))
     serve_all(runs, console, args.questions)
     text = markdown(runs)
     console.print(Markdown(text))

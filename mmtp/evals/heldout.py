@@ -44,7 +44,7 @@ def make_heldout(
         collate: examples of one batch -> {"arrays": …}.
         place: host arrays -> global arrays.
         documents: to evaluate on, whole ones only: what does not fit in a batch is left out.
-        batch_size: documents per batch; the last batch takes some again, uncounted.
+        batch_size: documents per batch; the last may have fewer.
     """
 
     @jax.jit
