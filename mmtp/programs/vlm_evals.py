@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from cogvit_jax import settings
@@ -26,8 +25,7 @@ from mmtp.evals.heldout import encode_some, make_heldout, spread
 from mmtp.evals.interference import make_interference
 from mmtp.evals.teacher_forcing import NEEDED, make_teacher_forced
 from mmtp.generate import Engine, EngineSettings, Request
-from mmtp.losses.cross_entropy import head_losses
-from mmtp.models import decoder, mtp
+from mmtp.models import decoder
 from mmtp.models.attend import Attend
 from mmtp.models.vlm import VLM
 from mmtp.programs import vlm_loss
@@ -136,16 +134,8 @@ def make_predict(
         x, rows = vlm_loss.first(model, weights, batch), vlm_loss.join_groups(batch)
         inputs, own = vlm_loss.make_inputs(model, rows), weights["decoder"]
         hidden, _ = decoder.run(own, model.decoder, x, inputs, attend=attend)
-        known = weights["mtp"], own, model.mtp, model.decoder
-        heads = [decoder.final_norm(own, model.decoder, hidden)]
-        heads += mtp.run(*known, hidden, x, rows, inputs, model.image_token, attend)
-        predicted = head_losses(
-            jnp.stack(heads, axis=1),
-            decoder.output_matrix(own, model.decoder),
-            rows["labels"],
-            block=loss.vocab_block,
-        ).predicted
-        return predicted, {name: rows[name] for name in NEEDED}
+        found = vlm_loss.all_heads(model, loss, weights, hidden, x, rows, inputs, attend)
+        return found.predicted, {name: rows[name] for name in NEEDED}
 
     return predict
 

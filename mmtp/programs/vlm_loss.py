@@ -20,7 +20,7 @@ from cogvit_jax.program import Loss, Statistics
 from cogvit_jax.settings import ConfigError
 from mmtp.data.records import CATEGORIES
 from mmtp.losses import mtp as mtp_loss
-from mmtp.losses.cross_entropy import head_losses
+from mmtp.losses.cross_entropy import TokenLosses, head_losses
 from mmtp.models import decoder, moe, mtp, vlm
 from mmtp.models.attend import Attend, Inputs
 from mmtp.models.vlm import VLM
@@ -111,29 +111,8 @@ def last(
         gather_rows: whole rows `[rows, tokens, …]`, where devices that share them look for
             themselves what is where.
     """
+    found = all_heads(model, config, params, hidden, x, rows, inputs, attend, gather_rows)
     settings = model.mtp
-    heads = [decoder.final_norm(params["decoder"], model.decoder, hidden)]
-    if settings.depth:
-        heads += mtp.run(
-            params["mtp"],
-            params["decoder"],
-            settings,
-            model.decoder,
-            hidden,
-            gather_rows(x) if settings.visual_input == "visual" else hidden,
-            rows,
-            inputs,
-            model.image_token,
-            attend,
-        )
-    found = head_losses(
-        jnp.stack(heads, axis=1),
-        decoder.output_matrix(params["decoder"], model.decoder),
-        rows["labels"],
-        block=config.vocab_block,
-        z_loss=config.z_loss,
-        num_training=mtp.num_training_heads(settings),
-    )
     weights = rows["weights"]
     if settings.path_mask:
         weights = mtp_loss.mask_paths(weights, rows["path"])
@@ -151,6 +130,43 @@ def last(
         gather_rows=gather_rows,
     )
     return Loss(total, weight, metrics)
+
+
+def all_heads(
+    model: VLM,
+    config: LossSettings,
+    params: Any,
+    hidden: jax.Array,
+    x: jax.Array | None,
+    rows: dict[str, Any],
+    inputs: Inputs,
+    attend: Attend,
+    gather_rows: Gather = lambda x: x,
+) -> TokenLosses:
+    """Losses per token of the main head and of every depth, `[rows, 1 + D, tokens]`; see `last`."""
+    settings = model.mtp
+    heads = [decoder.final_norm(params["decoder"], model.decoder, hidden)]
+    if settings.depth:
+        heads += mtp.run(
+            params["mtp"],
+            params["decoder"],
+            settings,
+            model.decoder,
+            hidden,
+            gather_rows(x) if settings.visual_input == "visual" else hidden,
+            rows,
+            inputs,
+            model.image_token,
+            attend,
+        )
+    return head_losses(
+        jnp.stack(heads, axis=1),
+        decoder.output_matrix(params["decoder"], model.decoder),
+        rows["labels"],
+        block=config.vocab_block,
+        z_loss=config.z_loss,
+        num_training=mtp.num_training_heads(settings),
+    )
 
 
 def join_groups(batch: dict[str, Any]) -> dict[str, Any]:
