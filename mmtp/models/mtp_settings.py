@@ -87,7 +87,6 @@ class MTPSettings:
             below the hidden states of the main model, "heads" = only the layers themselves: also
             not embeddings, output matrix and final norm. Depths always train the depths before.
         path_mask: leave out predictions that depend on a visual token among i+1 … i+k.
-        z_loss: factor of the squared log-normaliser, for all heads.
     """
 
     depth: int = 1
@@ -107,7 +106,6 @@ class MTPSettings:
     weight_steps: int = 0
     detach: str = "none"
     path_mask: bool = False
-    z_loss: float = 0.0
 
     @property
     def num_layers(self) -> int:
@@ -138,7 +136,7 @@ def check(settings: MTPSettings) -> MTPSettings:
     conventions(settings)
     for name, choices in CHOICES.items():
         _check(name, getattr(settings, name), choices)
-    for name in ("depth", "weight_start", "weight_end", "weight_steps", "z_loss"):
+    for name in ("depth", "weight_start", "weight_end", "weight_steps"):
         value = getattr(settings, name)
         if value < 0:
             raise ConfigError(f"config.mmtp.{name} = {value}: it must be at least 0.")
