@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,22 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 
 from cogvit_jax.metrics import read_jsonl
 
+# A language model's losses, apart from those of stage 1's teachers.
+_KINDS = "text|knowledge|interleaved|ocr|coding|gui|video|tool_use|spatial|grounding|academic"
 # Which metrics share a panel: title -> regex of their names.
 PANELS = {
     "loss": r"^loss$",
-    "loss per teacher": r"^loss/(?!source/)",
+    "loss per teacher": rf"^loss/(?!source/|main|mtp_|{_KINDS})",
+    "loss per head": r"^loss/(main|mtp_\d+)$",
+    "loss per category": rf"^loss/({_KINDS})$",
+    "held-out loss": r"^heldout/[^/]+/loss/main$",
+    "right answers": r"^answers/[^/]+/right$",
+    "acceptance length": r"^(acceptance|teacher_forced)/[^/]+/length$",
     "loss per source": r"^loss/source/",
     "zero-shot accuracy": r"^zero_shot/",
     "retrieval, recall at 1": r"^retrieval/.*_r1$",
@@ -104,13 +112,14 @@ def caption_grid(
     below = 0.08 * text_lines
     figure.subplots_adjust(0.01, below / lines, 0.99, 0.99, 0.12, 0.05 + 1.1 * below)
     properties = FontProperties(fname=str(font), size=6.5)
+    known = FT2Font(str(font)).get_charmap()
     for ax, picture, texts in zip(axes, pictures, captions, strict=False):
         ax.imshow(on_square(picture), interpolation="nearest")
         for line, (text, right) in enumerate(texts):
             ax.text(
                 0.5,
                 -0.03 - 0.08 * line,
-                text if len(text) <= MAX_CAPTION else text[: MAX_CAPTION - 1] + "…",
+                _drawable(text, known),
                 color="green" if right else "black",
                 fontproperties=properties,
                 ha="center",
@@ -120,6 +129,12 @@ def caption_grid(
     for ax in axes:
         ax.axis("off")
     return render(figure)
+
+
+def _drawable(text: str, known: Container[int]) -> str:
+    """A caption that is not too long, with "?" for what the font cannot draw."""
+    cut = text if len(text) <= MAX_CAPTION else text[: MAX_CAPTION - 1] + "…"
+    return "".join(c if ord(c) in known else "?" for c in cut)
 
 
 def picture_table(

@@ -89,7 +89,8 @@ def foreseen(
             `visual`, `segments`, `order`, `category` `[b, t]`, as in `data.layout.ARRAYS`.
     """
     num_depths = predicted.shape[1] - 1
-    sources, valid = rows["mtp_sources"], rows["weights"][:, 1:] > 0
+    # The newest known token i + 1 is the model's own too: nothing is drafted inside of a prompt.
+    sources, valid = rows["mtp_sources"], rows["weights"][:, 1:] * rows["weights"][:, :1] > 0
     main = np.take_along_axis(predicted[:, :1], sources, axis=2)
     matches = predicted[:, 1:] == main
     # At token i the newest known one is i + 1, and the first draft comes after it.

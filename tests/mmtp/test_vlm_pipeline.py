@@ -159,7 +159,7 @@ def test_muon_on_layers_that_lie_on_stages(make_mesh, turned):
         (
             {"stage": 2},
             {"microbatches": 3},
-            r"config\.data\.groups = 4.*microbatches = 3, or 0 for 12",
+            r"config\.data\.groups = 4.*times 3 .*or 0 for 12",
         ),
         ({"stage": 2, "context": 2, "data": 2}, {}, r"config\.attention = 'xla'.*'auto'"),
     ],

@@ -14,7 +14,7 @@ from mmtp.data.encoded import Encoded, Visual
 from mmtp.data.images import ImageSettings
 from mmtp.data.tokenizer import Tokenizer, load_tokenizer
 from mmtp.generate import Request, make_request
-from mmtp.models import vlm
+from mmtp.models import decoder, vlm
 from mmtp.models.decoder import DecoderSettings, resolve
 from mmtp.models.mtp import MTPSettings
 from mmtp.models.vlm import VLM
@@ -24,7 +24,7 @@ PATCH = 4
 
 
 def model(vocab: int = VOCAB, image_token: int = IMAGE, **mtp: Any) -> VLM:
-    decoder = DecoderSettings(
+    language = DecoderSettings(
         size="tiny",
         width=32,
         depth=2,
@@ -41,7 +41,7 @@ def model(vocab: int = VOCAB, image_token: int = IMAGE, **mtp: Any) -> VLM:
     )
     return VLM(
         vision=build_vision(vision),
-        decoder=resolve(decoder),
+        decoder=resolve(language),
         mtp=MTPSettings(**mtp),
         image_token=image_token,
         patch_dim=3 * PATCH**2,
@@ -49,10 +49,18 @@ def model(vocab: int = VOCAB, image_token: int = IMAGE, **mtp: Any) -> VLM:
 
 
 def init(tiny: VLM, seed: int = 0) -> Any:
-    """Parameters with embeddings enlarged: as they begin, logits would hardly differ."""
+    """Parameters with embeddings and layers enlarged: as they begin, logits would hardly differ,
+    and drafts would never be right.
+    """
     params = vlm.init(tiny, jax.random.key(seed))
     table = params["decoder"]["embedding"]
-    table["table"] = 2 * table["table"]
+    table["table"] = 0.4 * tiny.decoder.width**0.5 * table["table"]
+    blocks = [params["decoder"]["blocks"]]
+    if tiny.mtp.depth:
+        blocks.append(params["mtp"]["blocks"]["block"])
+    for block in blocks:
+        for name in decoder.POST_NORMS:
+            block[name]["scale"] = np.ones_like(block[name]["scale"])
     return params
 
 

@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
 from tests.golden import make_mtp
 from tests.golden.torch_modules import state_arrays
 from tests.mmtp.models import mtp_transformers
