@@ -97,8 +97,8 @@ def foreseen(
     distance = np.take_along_axis(
         distances(rows["visual"] > 0, rows["segments"], rows["order"]), sources[:, 0], axis=1
     )
-    per_token = [np.moveaxis(x, 1, 2).reshape(-1, num_depths) for x in (matches, valid)]
-    return teacher_forced(*per_token, rows["category"].ravel(), distance.ravel())
+    flat = [np.moveaxis(x, 1, 2).reshape(-1, num_depths) for x in (matches, valid)]
+    return teacher_forced(flat[0], flat[1], rows["category"].ravel(), distance.ravel())
 
 
 def distances(

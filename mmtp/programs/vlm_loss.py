@@ -147,13 +147,14 @@ def all_heads(
     settings = model.mtp
     heads = [decoder.final_norm(params["decoder"], model.decoder, hidden)]
     if settings.depth:
+        seen = hidden if x is None or settings.visual_input != "visual" else gather_rows(x)
         heads += mtp.run(
             params["mtp"],
             params["decoder"],
             settings,
             model.decoder,
             hidden,
-            gather_rows(x) if settings.visual_input == "visual" else hidden,
+            seen,
             rows,
             inputs,
             model.image_token,

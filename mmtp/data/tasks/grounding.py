@@ -70,7 +70,8 @@ def points(rng: np.random.Generator, language: str, split: str) -> Example:
 def one_point(rng: np.random.Generator, language: str, split: str) -> Example:
     """A point on the only shape of the picture: the step before `points`."""
     shape = scenes.scatter(rng, scenes.different(rng, 1), 3, (11, 13))[0]
-    picture = scenes.draw([shape], (3 * scenes.PATCH,) * 2, scenes.light_ground(rng))
+    side = 3 * scenes.PATCH
+    picture = scenes.draw([shape], (side, side), scenes.light_ground(rng))
     question = say(rng, _POINT, language, name=shape.name(language))
     facts = scenes.facts([shape])
     return point_example(rng, picture, question, shape.box, shapes=facts, target=facts[0])

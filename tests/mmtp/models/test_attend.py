@@ -89,9 +89,8 @@ def test_a_cache_gives_the_same_as_the_row(chunk):
         np.testing.assert_allclose(found, whole[:, part], atol=2e-6)
 
 
-@pytest.mark.parametrize(
-    ("tokens", "dim"), [(128, 64), pytest.param(1024, 128, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("tokens", "dim"), [(128, 64), (1024, 128)])
 def test_the_tpu_kernel(tokens, dim):
     arrays = random_qkv(2, 2, tokens, 4, 2, dim)
     cuts = np.sort(np.random.default_rng(0).integers(1, 4, (2, tokens)), axis=1)

@@ -167,7 +167,8 @@ def check(mesh, arm, repeats, microbatches, *, depth=1, in_blocks=context.gather
     assert hops["sent"] == 2 * schedule.iterations * travelling * size
 
 
-@pytest.mark.parametrize("arm", ["visual", pytest.param("image_token", marks=pytest.mark.slow)])
+@pytest.mark.slow  # `test_vlm_pipeline` has the whole model in the default suite
+@pytest.mark.parametrize("arm", ["visual", "image_token"])
 def test_pipeline_equals_one_device(make_mesh, arm):
     check(make_mesh(8, stage=2, context=2, data=2), arm, 2, 4)
 
