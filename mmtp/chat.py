@@ -41,7 +41,9 @@ TEMPERATURE = flags.DEFINE_float("temperature", 0.0, "0 = always the most probab
 TOP_K = flags.DEFINE_integer("top_k", 0, "Only the k most probable tokens; 0 = all.")
 TOP_P = flags.DEFINE_float("top_p", 1.0, "Only the most probable tokens of this mass; 1 = all.")
 SEED = flags.DEFINE_integer("seed", 0, "Of the random numbers.")
-MAX_TOKENS = flags.DEFINE_integer("max_tokens", 512, "Most tokens of an answer.")
+MAX_TOKENS = flags.DEFINE_integer(
+    "max_tokens", 512, "Most tokens of an answer, as far as there is room."
+)
 # Of what was typed, of files and of the checkpoint; CorruptRecord and RequestError are ValueErrors.
 ERRORS = (*EXPECTED_ERRORS, OSError, ValueError)
 
@@ -78,7 +80,9 @@ class Conversation:
         loaded = self.loaded
         prompt = encode_prompt(messages, loaded.tokenizer, loaded.images, loaded.chat)
         stop = stop_tokens(self.loaded.tokenizer)
-        request = make_request(len(self.asked), prompt, stop=stop, **self.options)
+        room = max(1, self.engine.settings.max_length - len(prompt.tokens))
+        options = self.options | {"max_new_tokens": min(room, self.options["max_new_tokens"])}
+        request = make_request(len(self.asked), prompt, stop=stop, **options)
         self.engine.add(request)
         answer = ""
         for piece in self._stream(request):
