@@ -89,6 +89,8 @@ def test_foreseen_steps_are_those_of_reading_the_documents_one_by_one():
     for row, segments in enumerate(rows["segments"]):
         for i in range(len(segments)):
             drafted = accepted = 0
+            if not rows["weights"][row, 0, i]:  # the newest known token is not the model's own
+                continue
             for k in (1, 2):
                 target = i + k + 1
                 if target >= len(segments) or segments[target] != segments[i] or not segments[i]:
@@ -103,7 +105,7 @@ def test_foreseen_steps_are_those_of_reading_the_documents_one_by_one():
             distance = i + 2 - seen[-1] if seen else -1
             if drafted:
                 expected.append((drafted, accepted, rows["category"][row, i], distance))
-    assert len(expected) > 50
+    assert len(expected) > 40
     assert [tuple(map(int, step)) for step in zip(*found, strict=True)] == expected
 
 
