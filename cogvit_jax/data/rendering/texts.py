@@ -45,7 +45,7 @@ _SENTENCES = {
 _PARTS = {
     "en": {
         "noun": ("lamp", "bicycle", "old clock", "camera", "map", "boat", "red box", "horse"),
-        "place": ("station", "library", "harbour", "market", "school", "museum", "bridge", "park"),
+        "place": ("station", "theatre", "harbour", "market", "school", "museum", "bridge", "park"),
         "quality": ("small", "quiet", "beautiful", "heavy", "useful", "bright", "rare", "green"),
         "month": ("January", "March", "May", "July", "August", "October", "December"),
     },
