@@ -1,0 +1,1 @@
+"""Multimodal reinforcement learning: environments, rewards, rollouts."""

@@ -1,0 +1,1 @@
+"""What models write: replies, answers, places, numbers, calls. Parsed strictly, never run."""

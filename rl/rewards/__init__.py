@@ -1,0 +1,1 @@
+"""Rewards: exact rules, judges, and how several verdicts become one number."""
