@@ -7,7 +7,7 @@ MAX_DIGITS = 30
 # ASCII digits only: "²", "٣" and "３" are no numbers here, and there is no exponent to blow up.
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?|[+-]?\.[0-9]+")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,15}")
-_LETTER = re.compile(r"\(?([A-Za-z])\)?[.:)]?")
+_LETTER = re.compile(r"(?:([A-Za-z])[.:)]?|\(([A-Za-z])\))")
 
 
 def parse_integer(answer: str) -> int | None:
@@ -29,16 +29,22 @@ def parse_number(answer: str, units: tuple[str, ...] = ()) -> Decimal | None:
 
 
 def parse_choice(answer: str, num_options: int) -> int | None:
-    """The number of the only option letter that the answer consists of: "B", "(b)", "B."."""
+    """The number of the only option letter that the answer consists of: "B", "(b)", "B.", "B)"."""
     match = _LETTER.fullmatch(answer.strip())
     if not match:
         return None
-    index = ord(match[1].upper()) - ord("A")
+    index = ord((match[1] or match[2]).upper()) - ord("A")
     return index if index < num_options else None
 
 
 def letter(index: int) -> str:
-    """The letter of an option."""
+    """The letter of an option.
+
+    Raises:
+        ValueError: there are only 26 letters.
+    """
+    if not 0 <= index < 26:
+        raise ValueError(f"option {index} has no letter: 0 ... 25 have one")
     return chr(ord("A") + index)
 
 

@@ -5,6 +5,7 @@ square or round brackets, single or doubled: [x,y], [[x,y]], (x,y). Nothing else
 answer; numbers that are not plain ASCII integers in range are no coordinates.
 """
 
+import functools
 import re
 
 GRID = 1000
@@ -14,6 +15,9 @@ Box = tuple[int, int, int, int]
 MAX_PLACES = 100  # in one answer
 _INTEGER = r"\s*([0-9]{1,4})\s*"
 _OPEN = {"[": "]", "(": ")"}
+_EMPTY = re.compile(r"\[\s*\]|\(\s*\)")
+_DOUBLE = re.compile(r"[\[(]\s*[\[(]")
+_BETWEEN = re.compile(r"\s*[,;]\s*|\s+")
 
 
 def parse_point(answer: str) -> Point | None:
@@ -58,11 +62,11 @@ def parse_lists(answer: str, size: int) -> list[tuple[int, ...]] | None:
     text = answer.strip()
     if len(text) > 40 * size * MAX_PLACES:
         return None
-    if text in ("[]", "()"):
+    if _EMPTY.fullmatch(text):
         return []
     one = _one_list(size)
     inner = text
-    if text[:2] in ("[[", "((", "[(", "([") and text[-1:] == _OPEN[text[0]]:
+    if _DOUBLE.match(text) and text[-1] == _OPEN[text[0]]:
         inner = text[1:-1].strip()
     found, place = [], 0
     while True:
@@ -73,7 +77,7 @@ def parse_lists(answer: str, size: int) -> list[tuple[int, ...]] | None:
         place = match.end()
         if place == len(inner):
             break
-        comma = re.compile(r"\s*,\s*|\s*;\s*|\s+").match(inner, place)
+        comma = _BETWEEN.match(inner, place)
         if not comma or len(found) == MAX_PLACES:
             return None
         place = comma.end()
@@ -85,6 +89,7 @@ def write(numbers: tuple[int, ...]) -> str:
     return f"[{','.join(map(str, numbers))}]"
 
 
+@functools.cache
 def _one_list(size: int) -> re.Pattern[str]:
     inner = ",".join([_INTEGER] * size)
     forms = (re.escape(a) + inner + re.escape(b) for a, b in _OPEN.items())

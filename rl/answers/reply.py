@@ -6,16 +6,13 @@ is. A reply without any box is its own answer, so that a model that has not lear
 told right from wrong; whether the marks are demanded is for `rl.rewards` to say (`well_formed`).
 """
 
-import re
 from dataclasses import dataclass
 
 BOX = ("<|begin_of_box|>", "<|end_of_box|>")
 THINK = ("<think>", "</think>")
 ANSWER = ("<answer>", "</answer>")
 ENDS = ("<|user|>", "<|observation|>", "<|endoftext|>")  # what generation stops at
-MAX_CHARACTERS = 200_000  # a longer reply has no answer
-
-_BOXED = re.compile(re.escape(BOX[0]) + "(.*?)" + re.escape(BOX[1]), re.DOTALL)
+MAX_CHARACTERS = 200_000  # behind the thoughts; more than that is no answer
 
 
 @dataclass(frozen=True)
@@ -41,19 +38,18 @@ class Reply:
 
 def parse(text: str) -> Reply:
     """Takes a reply apart; never raises."""
-    if len(text) > MAX_CHARACTERS:
-        return Reply("", None, False)
     thinking, said = _split_thoughts(_without_end(text))
-    if said is None or any(mark in said for mark in THINK):
+    if said is None or len(said) > MAX_CHARACTERS or any(mark in said for mark in THINK):
         return Reply(thinking, None, False)
     said = _without(said, ANSWER)
     if said is None:
         return Reply(thinking, None, False)
     if not any(mark in said for mark in BOX):
         return Reply(thinking, said.strip(), False)
-    found = _BOXED.findall(said)
-    one = len(found) == 1 and all(said.count(mark) == 1 for mark in BOX)
-    return Reply(thinking, found[0].strip() if one else None, one)
+    _, _, behind = said.partition(BOX[0])
+    inside, closed, _ = behind.partition(BOX[1])
+    one = bool(closed) and all(said.count(mark) == 1 for mark in BOX)
+    return Reply(thinking, inside.strip() if one else None, one)
 
 
 def answer_of(text: str) -> str | None:
