@@ -1,0 +1,149 @@
+"""A worker process and the pipes to it; see `rl.rewards.isolate`."""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+
+from rl.rewards.isolate_worker import HEADER
+from rl.types import Json
+
+MAX_BYTES = 64 << 20  # of a reply
+
+
+class Late(Exception):
+    """The worker did not answer in time."""
+
+
+class Ended(Exception):
+    """The worker ended, or said what makes no sense."""
+
+
+class WorkerProcess:
+    """A process in a session of its own that answers one request after the other.
+
+    Attributes:
+        modules: what it has imported.
+        calls: how many it has served.
+    """
+
+    def __init__(self, memory: int) -> None:
+        """Starts it; the first frame that it sends says that it is ready.
+
+        Args:
+            memory: bytes of address space at most; 0 = no limit.
+        """
+        path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
+        threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "rl.rewards.isolate_worker", str(memory)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            start_new_session=True,
+            env={**os.environ, **threads, "PYTHONPATH": path},
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._pipes = (self._process.stdin, self._process.stdout)
+        self._requests, self._replies = (pipe.fileno() for pipe in self._pipes)
+        for fd in (self._requests, self._replies):
+            os.set_blocking(fd, False)
+        self.modules: set[str] = set()
+        self.calls = 0
+
+    def prepare(self, module: str, call_id: int, seconds: float) -> None:
+        """Waits until it is ready and has imported a module, if it can.
+
+        Raises:
+            Late, Ended: see `receive`.
+        """
+        self.receive(None, seconds)
+        request = {"id": call_id, "target": module, "args": [], "seconds": seconds}
+        self.send(json.dumps(request).encode(), seconds)
+        if self.receive(call_id, seconds)["kind"] == "loaded":
+            self.modules.add(module)
+            self.receive(call_id, seconds)
+
+    def send(self, body: bytes, seconds: float) -> None:
+        """Sends a frame.
+
+        Raises:
+            Late, Ended: see `receive`.
+        """
+        until = time.monotonic() + seconds
+        left = memoryview(HEADER.pack(len(body)) + body)
+        while left:
+            self._wait(self._requests, select.POLLOUT, until)
+            try:
+                left = left[os.write(self._requests, left) :]
+            except BlockingIOError:
+                continue
+            except (OSError, ValueError) as problem:
+                raise Ended(str(problem)) from None
+
+    def receive(self, call_id: int | None, seconds: float) -> dict[str, Json]:
+        """The next frame.
+
+        Raises:
+            Late: it is not there in time.
+            Ended: there is none, it is too long, no JSON, or of another call.
+        """
+        until = time.monotonic() + seconds
+        (size,) = HEADER.unpack(self._read(HEADER.size, until))
+        if size > MAX_BYTES:
+            raise Ended(f"a reply of {size} bytes")
+        try:
+            reply = json.loads(self._read(size, until))
+        except (ValueError, RecursionError):
+            raise Ended("a reply that is no JSON") from None
+        if not isinstance(reply, dict) or reply.get("id") != call_id or "kind" not in reply:
+            raise Ended("a reply of another call")
+        return reply
+
+    def interrupt(self) -> None:
+        """Kills its process group, so that who waits for it sees it end; from any thread."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if self._process.returncode is None:
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def kill(self) -> None:
+        """Kills its process group, reaps it, and closes the pipes; by who has it."""
+        self.interrupt()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(5.0)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Closes our ends of the pipes and forgets it; it may be another process's child."""
+        for pipe in self._pipes:
+            with contextlib.suppress(OSError):
+                pipe.close()
+        if self._process.returncode is None:
+            self._process.returncode = -signal.SIGKILL
+
+    def _read(self, size: int, until: float) -> bytes:
+        found = bytearray()
+        while len(found) < size:
+            self._wait(self._replies, select.POLLIN, until)
+            try:
+                some = os.read(self._replies, min(size - len(found), 1 << 20))
+            except BlockingIOError:
+                continue
+            except (OSError, ValueError) as problem:
+                raise Ended(str(problem)) from None
+            if not some:
+                raise Ended("its output ended")
+            found += some
+        return bytes(found)
+
+    def _wait(self, fd: int, event: int, until: float) -> None:
+        poll = select.poll()
+        poll.register(fd, event)
+        if not poll.poll(max(0.0, until - time.monotonic()) * 1000):
+            raise Late
