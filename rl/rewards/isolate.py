@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from rl.rewards.isolate_process import Ended, Late, WorkerProcess
+from rl.rewards.isolate_process import Ended, Late, WorkerProcess, start_worker
 from rl.types import Json, Unverifiable, VerifierFailed
 
 SPARE = 2  # workers that are warm and idle, where the bound allows
@@ -177,7 +177,7 @@ class Pool:
     def _start(self, module: str) -> None:
         worker, failure = None, ""
         try:
-            worker = WorkerProcess(self._memory)
+            worker = start_worker(self._memory)
             worker.prepare(module, next(self._ids), START_SECONDS)
         except (OSError, Late, Ended) as problem:
             failure = f"{type(problem).__name__}: {problem}"

@@ -1,4 +1,4 @@
-"""A worker process and the pipes to it; see `rl.rewards.isolate`."""
+"""A process and the pipes to it; used by `rl.rewards.isolate` and `rl.rewards.sandbox`."""
 
 import contextlib
 import json
@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 
 from rl.rewards.isolate_worker import HEADER
 from rl.types import Json
@@ -23,6 +24,18 @@ class Ended(Exception):
     """The worker ended, or said what makes no sense."""
 
 
+def start_worker(memory: int) -> "WorkerProcess":
+    """A worker of `rl.rewards.isolate` that finds the modules that we find.
+
+    Args:
+        memory: bytes of address space at most; 0 = no limit.
+    """
+    path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
+    threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    command = [sys.executable, "-m", "rl.rewards.isolate_worker", str(memory)]
+    return WorkerProcess(command, {**os.environ, **threads, "PYTHONPATH": path})
+
+
 class WorkerProcess:
     """A process in a session of its own that answers one request after the other.
 
@@ -31,22 +44,25 @@ class WorkerProcess:
         calls: how many it has served.
     """
 
-    def __init__(self, memory: int) -> None:
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], max_bytes: int = MAX_BYTES
+    ) -> None:
         """Starts it; the first frame that it sends says that it is ready.
 
         Args:
-            memory: bytes of address space at most; 0 = no limit.
+            command: program and arguments; it reads and writes frames.
+            environment: all of it.
+            max_bytes: of a reply.
         """
-        path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
-        threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+        self._max_bytes = max_bytes
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "rl.rewards.isolate_worker", str(memory)],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             bufsize=0,
             start_new_session=True,
-            env={**os.environ, **threads, "PYTHONPATH": path},
+            env=environment,
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -96,7 +112,7 @@ class WorkerProcess:
         """
         until = time.monotonic() + seconds
         (size,) = HEADER.unpack(self._read(HEADER.size, until))
-        if size > MAX_BYTES:
+        if size > self._max_bytes:
             raise Ended(f"a reply of {size} bytes")
         try:
             reply = json.loads(self._read(size, until))
@@ -118,6 +134,14 @@ class WorkerProcess:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(5.0)
         self.abandon()
+
+    def end(self, seconds: float) -> None:
+        """Lets it end by itself, as its input does, and kills what is left after so long."""
+        with contextlib.suppress(OSError):
+            self._pipes[0].close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+        self.kill()
 
     def abandon(self) -> None:
         """Closes our ends of the pipes and forgets it; it may be another process's child."""

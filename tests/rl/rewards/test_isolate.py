@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from rl.rewards import isolate
-from rl.rewards.isolate_process import WorkerProcess
+from rl.rewards.isolate_process import start_worker
 from rl.types import Unverifiable, VerifierFailed
 
 HERE = "tests.rl.rewards.isolated"
@@ -266,7 +266,7 @@ def children(pid):
 
 
 def test_workers_are_light_and_know_no_jax():
-    worker = WorkerProcess(memory=0)
+    worker = start_worker(memory=0)
     try:
         worker.prepare("tests.rl.rewards.isolated", 1, 60.0)
     finally:
