@@ -81,7 +81,7 @@ def agreement(said: Json, gold: Json) -> float:
 
 
 def flatten(value: Json) -> dict[Path, Json] | None:
-    """The leaves of an object by their paths; None where it is no object, has a list or a key twice."""
+    """The leaves of an object by their paths; None for anything else, a list, or a key twice."""
     if not isinstance(value, dict):
         return None
     pairs = list(_leaves(value, ()))

@@ -6,28 +6,23 @@ that boxes in no order, or an order of few boxes, are not half right.
 
 from collections.abc import Mapping, Sequence
 
-from rl.answers.json_answer import parse_json
-from rl.answers.places import GRID, Box
+from rl.rewards.rules.boxes import GATE, Detection, detections, iou
 from rl.types import Json
-
-IOU = 0.5
-GATE = 0.5
-
-Block = tuple[str, Box]
 
 
 def layout(answer: str, reference: Mapping[str, Json]) -> float:
     """(F1 + τ) / 2; 0 where F1 is below one half or Kendall's τ is not positive.
 
-    F1 of blocks, matched one to one by equal type and IoU ≥ 0.5; τ of the order of the matched
+    F1 of blocks, matched one to one by equal label and IoU ≥ 0.5; τ of the order of the matched
     ones, of which there must be two.
 
     Args:
-        answer: a JSON list of {"type": …, "box": [x1, y1, x2, y2]} in reading order, thousandths.
-        reference: "blocks": the true list.
+        answer: see `boxes.detections`; in reading order.
+        reference: "blocks": the true list, of {"label", "bbox_2d"} in thousandths.
     """
-    gold, said = parse_blocks(reference["blocks"]), parse_blocks(parse_json(answer))
-    if not gold or not said or len(said) * GATE > len(gold) * (2 - GATE):
+    gold = [(block["label"], tuple(block["bbox_2d"])) for block in reference["blocks"]]
+    said = detections(answer)
+    if not said or len(said) * GATE > len(gold) * (2 - GATE):
         return 0.0  # so many that the gate is out of reach
     order = match(said, gold)
     f1 = 2 * len(order) / (len(said) + len(gold))
@@ -44,7 +39,7 @@ def kendall_tau(order: Sequence[int]) -> float:
     return sum(signs) / len(signs)
 
 
-def match(said: Sequence[Block], gold: Sequence[Block]) -> list[int]:
+def match(said: Sequence[Detection], gold: Sequence[Detection]) -> list[int]:
     """The true block of each matched one, in the order said: as many pairs as can be had."""
     import numpy as np
     from scipy.optimize import linear_sum_assignment
@@ -55,37 +50,7 @@ def match(said: Sequence[Block], gold: Sequence[Block]) -> list[int]:
     return [j for i, j in sorted(pairs) if worth[i, j] > 0]
 
 
-def parse_blocks(value: Json) -> list[Block] | None:
-    """The blocks of a JSON list; None where an item is anything else, or its box is empty."""
-    if not isinstance(value, list):
-        return None
-    blocks = [_block(item) for item in value]
-    found = [block for block in blocks if block is not None]
-    return found if len(found) == len(blocks) else None
-
-
-def iou(one: Box, other: Box) -> float:
-    """Intersection over union."""
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    shared = max(0, width) * max(0, height)
-    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
-    return shared / (areas - shared)
-
-
-def _block(item: Json) -> Block | None:
-    if not isinstance(item, dict) or set(item) != {"type", "box"}:
-        return None
-    kind, box = item["type"], item["box"]
-    if not isinstance(kind, str) or not isinstance(box, list) or len(box) != 4:
-        return None
-    if not all(type(n) is int and 0 <= n <= GRID for n in box):
-        return None
-    left, top, right, bottom = box
-    return (kind, (left, top, right, bottom)) if left < right and top < bottom else None
-
-
-def _worth(said: Block, gold: Block) -> float:
+def _worth(said: Detection, gold: Detection) -> float:
     """0 of no match; a match is worth more than any difference of overlaps."""
     overlap = iou(said[1], gold[1])
-    return 1000 + overlap if said[0] == gold[0] and overlap >= IOU else 0.0
+    return 1000 + overlap if said[0] == gold[0] and overlap >= GATE else 0.0

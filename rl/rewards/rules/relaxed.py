@@ -1,7 +1,7 @@
 """Numbers that were read off a chart, against the true ones.
 
-ChartQA's relaxed accuracy is |p − t| / |t| ≤ 0.05, or else equality of the texts. As others have it,
-it takes 2000 for the year 2020, calls "0" and "0.0" different, and compares "5" with "5%" as texts.
+ChartQA's relaxed accuracy is |p − t| / |t| ≤ 0.05, or else equality of the texts. As others have
+it, it takes 2000 for the year 2020, calls "0" and "0.0" different, and "5" and "5%" too.
 Here years and counts must be exact (GLM's verifier does so for years), numbers are compared as
 numbers, zero is met by zero alone, and a unit is right where the reference states it.
 """

@@ -7,19 +7,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rl.rewards.rules.layout import iou, kendall_tau, layout, match
+from rl.rewards.rules.boxes import iou
+from rl.rewards.rules.layout import kendall_tau, layout, match
 
 BLOCKS = [
-    {"type": "title", "box": [100, 50, 900, 100]},
-    {"type": "text", "box": [100, 120, 480, 500]},
-    {"type": "figure", "box": [100, 520, 480, 900]},
-    {"type": "text", "box": [520, 120, 900, 900]},
+    {"label": "title", "bbox_2d": [100, 50, 900, 100]},
+    {"label": "text", "bbox_2d": [100, 120, 480, 500]},
+    {"label": "figure", "bbox_2d": [100, 520, 480, 900]},
+    {"label": "text", "bbox_2d": [520, 120, 900, 900]},
 ]
 GOLD = {"blocks": BLOCKS}
 
 
 def moved(i, box):
-    return [{**block, "box": box} if k == i else block for k, block in enumerate(BLOCKS)]
+    return [{**block, "bbox_2d": box} if k == i else block for k, block in enumerate(BLOCKS)]
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,7 @@ def moved(i, box):
         ([*BLOCKS, BLOCKS[0]], (8 / 9 + 1) / 2),
         (moved(3, [520, 120, 900, 600]), 1),
         (moved(3, [520, 120, 900, 500]), (3 / 4 + 1) / 2),
-        ([{**BLOCKS[0], "type": "text"}, *BLOCKS[1:]], (3 / 4 + 1) / 2),
+        ([{**BLOCKS[0], "label": "text"}, *BLOCKS[1:]], (3 / 4 + 1) / 2),
     ],
 )
 def test_by_hand(blocks, score):
@@ -48,8 +49,8 @@ def test_by_hand(blocks, score):
         "{}",
         json.dumps(BLOCKS[::-1]),
         json.dumps(BLOCKS[:1]),
-        json.dumps(BLOCKS + [{"type": "text", "box": [0, 0, n, n]} for n in range(1, 14)]),
-        json.dumps([{"type": kind["type"], "box": [0, 0, 999, 999]} for kind in BLOCKS]),
+        json.dumps(BLOCKS + [{"label": "text", "bbox_2d": [0, 0, n, n]} for n in range(1, 14)]),
+        json.dumps([{"label": kind["label"], "bbox_2d": [0, 0, 999, 999]} for kind in BLOCKS]),
         json.dumps(moved(0, [900, 100, 100, 50])),
         json.dumps(moved(0, [100, 50, 100, 50])),
         json.dumps(moved(0, [100.0, 50, 900, 100])),
@@ -58,7 +59,7 @@ def test_by_hand(blocks, score):
         json.dumps(moved(0, [100, 50, 1001, 100])),
         json.dumps(moved(0, [100, 50, 900])),
         json.dumps([{**BLOCKS[0], "score": 1}, *BLOCKS[1:]]),
-        json.dumps([block["box"] for block in BLOCKS]),
+        json.dumps([block["bbox_2d"] for block in BLOCKS]),
         json.dumps(BLOCKS).replace("900", "NaN"),
         f"The blocks: {json.dumps(BLOCKS)}",
     ],
@@ -67,19 +68,12 @@ def test_attacks(answer):
     assert layout(answer, GOLD) == 0
 
 
-def test_iou():
-    assert iou((0, 0, 10, 10), (0, 0, 10, 10)) == 1
-    assert iou((0, 0, 1, 1), (0, 0, 1, 1)) == 1
-    assert iou((0, 0, 10, 10), (5, 0, 15, 10)) == pytest.approx(1 / 3)
-    assert iou((0, 0, 10, 10), (10, 0, 20, 10)) == 0
-
-
 @settings(max_examples=50, deadline=None)
 @given(st.permutations(range(6)))
 def test_tau_against_scipy(order):
     from scipy.stats import kendalltau
 
-    assert kendall_tau(order) == pytest.approx(kendalltau(range(6), order).statistic)
+    assert kendall_tau(order) == pytest.approx(kendalltau(range(6), order)[0])
     assert kendall_tau(order[:1]) == 0
 
 
@@ -100,6 +94,8 @@ def test_as_many_pairs_as_can_be_had(said, gold):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.dictionaries(st.sampled_from(["type", "box", "x"]), st.lists(st.integers()))))
+@given(
+    st.lists(st.dictionaries(st.sampled_from(["label", "bbox_2d", "x"]), st.lists(st.integers())))
+)
 def test_never_raises(value):
     assert layout(json.dumps(value), GOLD) == 0

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from functools import lru_cache
+from functools import cache
 
 import pytest
 from hypothesis import given, settings
@@ -173,7 +173,7 @@ def test_the_slowest_that_is_let_through():
 def forest_distance(one, other):
     """Zhang and Shasha's recursion, without their speed."""
 
-    @lru_cache(maxsize=None)
+    @cache
     def distance(a, b):
         if not a or not b:
             return sum(node.size for node in a + b)
