@@ -68,11 +68,11 @@ def check_hostile(category: Category, seed: int) -> None:
 
 def check_resume(category: Category, seed: int) -> None:
     """An episode that is saved after each turn and restored elsewhere goes the same way."""
+    task = make_task(category, seed, 1)
+    replies = category.oracle(task)
+    straight = play(category, task, replies)
 
     async def run() -> None:
-        task = make_task(category, seed, 1)
-        replies = category.oracle(task)
-        straight = play(category, task, replies)
         env, saved = Environment(category), None
         env.reset(seed, 1)
         for reply in replies:
