@@ -1,0 +1,91 @@
+"""Choices: one letter, or yes or no; what searches for them has been fooled by all of these."""
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rl.answers.numbers import letter
+from rl.answers.reply import boxed
+from rl.envs import options
+from rl.envs.category import by_answer
+from rl.rewards.rules.choice import choice, yes_or_no
+from rl.types import Action, Observation, Rollout, Task, Turn
+
+FOUR = {"answer": 2, "options": ["red", "green", "blue", "black"]}
+
+
+@pytest.mark.parametrize("said", ["C", "c", " C ", "(C)", "(c)", "C.", "C)", "C:"])
+def test_right(said):
+    assert choice(said, FOUR) == 1
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        # MVBench: the first word is in the option, or has it in it.
+        "", " ", "(", ")", ".", "()", "(A)(B)(C)(D)", "( C", "Option", "option C",
+        # VLMEvalKit: a letter among the last words; one option's text.
+        "Answer: c", "The answer is C", "A C", "C A", "A, B, C, D", "ABCD", "C or D", "C/D",
+        "C and D",
+        "I choose C because", "blue", "the blue one", "C. blue", "C blue", "It is not A, B or D",
+        # Letters that look like it, and numbers.
+        "С", "Ｃ", "Ⅽ", "ⓒ", "©", "3", "2", "CC", "C C", "C\x00", "-C", "!C", "C?", "D", "A", "B",
+        "E",
+        "I don't know", "none of the above", "all", "\ud800", '{"answer": "C"}', "['C']",
+        "C" * 5000,
+    ],
+)  # fmt: skip
+def test_wrong(said):
+    assert choice(said, FOUR) == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "truth", "value"),
+    [
+        ("yes", True, 1), ("Yes.", True, 1), ("NO", False, 1), ("no.", False, 1), ("是", True, 1),
+        ("是的。", True, 1), ("不是", False, 1), ("否", False, 1), ("yes", False, 0), ("no", True, 0),
+        # VLM-R1 finds "no" in "know" and "yes" in "eyes".
+        ("I don't know", False, 0), ("her eyes are closed: no", True, 0), ("know", False, 0),
+        ("eyes", True, 0), ("yes and no", True, 0), ("yes no", False, 0), ("no, yes", True, 0),
+        ("", True, 0), ("", False, 0), (".", False, 0), ("n", False, 0), ("y", True, 0),
+        ("true", True, 0), ("1", True, 0), ("0", False, 0), ("是不是", True, 0), ("None", False, 0),
+        ("yes" * 10000, True, 0),
+    ],
+)  # fmt: skip
+def test_yes_or_no(said, truth, value):
+    assert yes_or_no(said, {"answer": truth}) == value
+
+
+@given(st.text(max_size=20) | st.text("ABCDabcd().,: ", max_size=8), st.integers(0, 3))
+@settings(max_examples=300, deadline=None)
+def test_never_raises_and_pays_for_one_option_only(said, _):
+    """Whatever is said is right for at most one of the options."""
+    values = [choice(said, {**FOUR, "answer": i}) for i in range(4)]
+    assert sum(values) in (0, 1)
+    assert yes_or_no(said, {"answer": True}) + yes_or_no(said, {"answer": False}) in (0, 1)
+
+
+@pytest.mark.parametrize("piece", ["A", "(", " ", "(A)", "A ", "\n", ".", "yes ", "no"])
+def test_a_megabyte_takes_no_time(piece):
+    started = time.perf_counter()
+    assert choice(piece * (1_000_000 // len(piece)), FOUR) == 0
+    assert yes_or_no(piece * (1_000_000 // len(piece)), {"answer": True}) == 0
+    assert time.perf_counter() - started < 0.3
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 6])
+@pytest.mark.parametrize("gold", [0, 1])
+def test_the_shared_distractors_are_all_wrong(count, gold):
+    reference = {"answer": gold, "options": [f"option {i}" for i in range(count)]}
+    task = Task("t/0", "t", "t", "element", 0, 0, "en", Observation(()), reference)
+
+    def score(reply):
+        return by_answer(choice)(task, Rollout(task, (Turn(task.observation, Action(reply)),)))
+
+    assert score(options.oracle(task)[0]) == 1
+    assert score(boxed(letter(gold))) == 1
+    wrong = options.distractors(task)
+    assert len({reply for (reply,) in wrong}) > 15 + count
+    assert all(score(reply) == 0 for (reply,) in wrong)
