@@ -45,7 +45,8 @@ def test_wrong(said):
     ("said", "truth", "value"),
     [
         ("yes", True, 1), ("Yes.", True, 1), ("NO", False, 1), ("no.", False, 1), ("是", True, 1),
-        ("是的。", True, 1), ("不是", False, 1), ("否", False, 1), ("yes", False, 0), ("no", True, 0),
+        ("是的。", True, 1), ("不是", False, 1), ("否", False, 1), ("yes", False, 0),
+        ("no", True, 0),
         # VLM-R1 finds "no" in "know" and "yes" in "eyes".
         ("I don't know", False, 0), ("her eyes are closed: no", True, 0), ("know", False, 0),
         ("eyes", True, 0), ("yes and no", True, 0), ("yes no", False, 0), ("no, yes", True, 0),
