@@ -14,7 +14,7 @@ from cogvit_jax import programs as encoder_programs
 from mmtp import programs as language_programs
 
 FOLDER = Path(__file__).parents[1] / "configs"
-NAMES = sorted(p.stem for p in FOLDER.glob("*.py") if p.stem not in ("__init__", "common"))
+NAMES = sorted(p.stem for p in FOLDER.glob("*.py") if "def get_config(" in p.read_text())
 
 
 @pytest.fixture(scope="module", autouse=True)
