@@ -20,6 +20,7 @@ from cogvit_jax import hlo
 from cogvit_jax.collectives import KINDS, Collective, replica_groups
 from cogvit_jax.hlo import Instruction, Module
 from cogvit_jax.hlo_traffic import traffic
+from cogvit_jax.kernels.cost import splash_flops
 
 _KERNEL = "tpu_custom_call"  # Pallas
 
@@ -126,9 +127,12 @@ def _one(
         cost.cycles_by_op[op_name(instruction)] = cycles
     if instruction.opcode == "custom-call" and _KERNEL in instruction.rest:
         shapes = ",".join(f"{s.dtype}[{','.join(map(str, s.dims))}]" for s in instruction.shapes)
-        name = f"{op_name(instruction)} -> {shapes}"
+        scope = op_name(instruction)
+        # JAX's own kernels have a name and no scope.
+        scope = instruction.name.lstrip("%") if scope == instruction.opcode else scope
+        name = f"{scope} -> {shapes}"
         cost.kernels[name] = 1
-        cost.kernel_flops[name] = _kernel_flops(instruction)
+        cost.kernel_flops[name] = _kernel_flops(instruction, by_name)
     return cost, 1
 
 
@@ -143,9 +147,11 @@ def _estimated_cycles(instruction: Instruction) -> float:
     return float(match[1]) if match else 0.0
 
 
-def _kernel_flops(instruction: Instruction) -> float:
-    match = re.search(r'"cost_estimate":(\{[^{}]*\})', instruction.rest)
-    return float(json.loads(match[1]).get("flops", 0)) if match else 0.0
+def _kernel_flops(instruction: Instruction, by_name: dict[str, Instruction]) -> float:
+    if match := re.search(r'"cost_estimate":(\{[^{}]*\})', instruction.rest):
+        return float(json.loads(match[1]).get("flops", 0))
+    operands = [by_name[name].shapes[0].dims for name in instruction.operands if name in by_name]
+    return splash_flops(instruction.name, operands)
 
 
 def _trips(module: Module, loop: Instruction) -> int | None:

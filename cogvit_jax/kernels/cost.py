@@ -9,6 +9,7 @@ row and tile of 128 features. An estimate is the larger of bundles / clock and b
 """
 
 import bisect
+import math
 from collections.abc import Sequence
 
 from cogvit_jax.topology import CHIPS
@@ -99,6 +100,23 @@ def call_seconds(name: str, results: Sequence[Sequence[int]], chip: str) -> floa
     if (chip, head_dim) not in BUNDLES:
         return None
     return estimated_seconds(batch, tokens, width // head_dim, head_dim, chip, backward)
+
+
+def splash_flops(name: str, operands: Sequence[Sequence[int]]) -> float:
+    """FLOPs of one call of JAX's splash attention with a causal mask, which it does not tell.
+
+    Args:
+        name: of the call in the compiled program; another kernel's has none.
+        operands: dims of what it is given; queries `[…, h, t, k]` have the most heads.
+    """
+    # Products of [t, k] and [t, t]: logits and outputs; with gradients' and without outputs'.
+    products = {"splash_mha_fwd": 2, "splash_mha_dq": 3, "splash_mha_dkv": 4}
+    number = next((n for prefix, n in products.items() if prefix in name), 0)
+    if not number:
+        return 0.0
+    queries = max((dims for dims in operands if len(dims) >= 3), key=math.prod)
+    *batch, tokens, head_dim = queries
+    return number * 2.0 * math.prod(batch) * tokens**2 * head_dim / 2
 
 
 def _interpolate(table: dict[int, tuple[int, int]], tokens: int, direction: int) -> float:

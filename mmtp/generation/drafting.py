@@ -85,7 +85,7 @@ def propose(model: VLM, settings: EngineSettings, params: Any, state: State) -> 
     slots = place[:, None] - settings.window + jnp.arange(settings.window)[None]
     h, caches, drafts, logprobs = drafting.hidden, [], [], []
     for depth in range(1, num_draft + 1):
-        fed = _fed_window(state, drafting, tokens, slots, depth)
+        fed = _fed_window(model, params, state, drafting, tokens, slots, depth)
         normed, h, cache = _depth(
             model, settings, params, depth, h, fed, drafting.caches[depth - 1]
         )
@@ -137,15 +137,28 @@ class _Fed(NamedTuple):
     following: Array
 
 
-def _fed_window(state: State, drafting: Drafting, tokens: Array, slots: Array, depth: int) -> _Fed:
+def _fed_window(
+    model: VLM,
+    params: Any,
+    state: State,
+    drafting: Drafting,
+    tokens: Array,
+    slots: Array,
+    depth: int,
+) -> _Fed:
     ahead = slots + depth
     prompt, window = state.record.prompt[:, None], drafting.tail.shape[1]
-    # Visual tokens are of the prompt, and within the window only its tail can be fed.
+    said = take_slots(tokens, ahead)
+    # Of the prompt, only the tail can be fed from within the window.
     in_tail = jnp.clip(ahead - (prompt - window), 0, window - 1)
+    generated = decoder.embed(params["decoder"], model.decoder, said)
     return _Fed(
-        tokens=take_slots(tokens, ahead),
-        visual=take_slots(state.visual, ahead) & (ahead < prompt),
-        embeddings=take_slots(drafting.tail, in_tail),
+        tokens=said,
+        # By id, as training tells them: a placeholder that was generated is one to the layers.
+        visual=said == model.image_token,
+        embeddings=jnp.where(
+            (ahead < prompt)[..., None], take_slots(drafting.tail, in_tail), generated
+        ),
         slots=slots,
         positions=take_slots(state.positions, slots),
         following=take_slots(state.positions, ahead),

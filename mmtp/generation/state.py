@@ -111,7 +111,6 @@ class State(NamedTuple):
         cache: the main model's keys and values.
         drafting: None without drafts.
         positions: M-RoPE, of all slots.
-        visual: whether a slot holds a visual token.
         limit: most tokens of the completion.
         stops: NO_TOKEN where there are fewer.
         options: how to sample.
@@ -122,7 +121,6 @@ class State(NamedTuple):
     cache: Cache
     drafting: Drafting | None
     positions: Int32[Array, "b s 3"]
-    visual: Bool[Array, "b s"]
     limit: Int32[Array, " b"]
     stops: Int32[Array, "b e"]
     options: Options

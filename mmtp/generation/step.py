@@ -66,7 +66,6 @@ def begin(model: VLM, settings: EngineSettings, params: Any, prompts: Prompts) -
         cache=cache,
         drafting=drafting.begin(model, settings, params, prompts, hidden, x),
         positions=slot_positions(prompts, settings.slots),
-        visual=jnp.zeros((num, settings.slots), jnp.bool_).at[:, :length].set(prompts.visual > 0),
         limit=prompts.limit,
         stops=prompts.stops,
         options=Options(prompts.temperature, prompts.top_k, prompts.top_p),

@@ -16,7 +16,7 @@ from mmtp.data import chat, images
 from mmtp.data.layout import DataSettings, Layout
 from mmtp.data.pipeline import DocumentExample, batch_shapes, document_batches
 from mmtp.data.tokenizer import Tokenizer, load_tokenizer
-from mmtp.models import attend, context, decoder, vlm
+from mmtp.models import attend, context, decoder, splash, vlm
 from mmtp.models.attend import Attend
 from mmtp.models.mtp_settings import MTPSettings
 from mmtp.models.mtp_settings import check as check_mtp
@@ -27,10 +27,12 @@ from mmtp.programs.vlm_flops import step_flops
 from mmtp.programs.vlm_loss import LossSettings
 from mmtp.programs.vlm_pipeline import make_pipelined_loss, read_schedule
 
-# How the decoder attends. "xla" holds all logits of a row; the others sweep its keys in blocks, on
-# one device, or with rows split over `context`, whose keys are gathered or go round a ring.
+# How the decoder attends. "xla" holds all logits of a row, "splash" is a TPU kernel; the others
+# sweep a row's keys in blocks, on one device, or with rows split over `context`, whose keys are
+# gathered or go round a ring.
 ATTENTION: dict[str, Attend] = {
     "xla": attend.xla,
+    "splash": splash.splash,
     "blockwise": context.over_mesh(context.local),
     "gathered": context.over_mesh(context.gathered),
     "ring": context.over_mesh(context.ring),
@@ -63,7 +65,7 @@ def build(config: Any, mesh: Mesh | None = None) -> Program:
         pipelined = make_pipelined_loss(model, loss, config, mesh)
     else:
         pipelined = None
-    chosen = choose_attention(config.attention, data.seq_len, mesh)
+    chosen = choose_attention(config.attention, data.seq_len, model.decoder.head_dim, mesh)
     return Program(
         init=partial(vlm.init, model),
         loss=pipelined or vlm_loss.make_loss(model, loss, chosen),
@@ -152,20 +154,29 @@ def pipeline_microbatches(config: Any, model: vlm.VLM, mesh: Mesh) -> int:
     return read_schedule(config, model, mesh).microbatches if mesh.shape["stage"] > 1 else 1
 
 
-def choose_attention(name: str, seq_len: int, mesh: Mesh) -> Attend:
+def choose_attention(name: str, seq_len: int, head_dim: int, mesh: Mesh) -> Attend:
     """The attention that `config.attention` means: a key of ATTENTION, or "auto".
 
     Raises:
-        ConfigError: an unknown name, or one that does not fit `config.mesh.context`.
+        ConfigError: an unknown name, one that does not fit `config.mesh.context`, or a kernel that
+            does not take these rows on the mesh's devices.
     """
-    split = mesh.shape["context"] > 1
+    split, platform = mesh.shape["context"] > 1, mesh.devices.flat[0].platform
+    kernel = splash.fits(platform, seq_len, head_dim)
     if name == "auto":
-        name = "gathered" if split else "blockwise" if seq_len > LONG_ROW else "xla"
+        whole = "splash" if kernel else "blockwise" if seq_len > LONG_ROW else "xla"
+        name = "gathered" if split else whole
     chosen: Callable[..., Any] = settings.choose(ATTENTION, name, "config.attention")
     if split != (name in ("gathered", "ring")):
         raise ConfigError(
             f"config.attention = {name!r} with config.mesh.context = {mesh.shape['context']}: "
-            "'gathered' and 'ring' are for rows that are split over several devices, 'xla' and "
-            "'blockwise' for whole ones; 'auto' always fits."
+            "'gathered' and 'ring' are for rows that are split over several devices, the others "
+            "for whole ones; 'auto' always fits."
+        )
+    if name == "splash" and not kernel:
+        raise ConfigError(
+            f"config.attention = 'splash' cannot run rows of {seq_len} tokens and heads of "
+            f"{head_dim} on {platform}: it takes multiples of {splash.LANES} tokens and of "
+            f"{splash.LANES // 2} features, on TPUs; choose 'auto' or 'blockwise'."
         )
     return chosen

@@ -1,29 +1,12 @@
-"""Who sees whom, the cache's slots, and the TPU kernel against plain attention."""
-
-import functools
+"""Who sees whom, and the cache's slots."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cogvit_jax.settings import ConfigError
-from mmtp.models import attend, rope
-
-
-def make_inputs(segments, order=None, usable=None):
-    segments = jnp.asarray(segments, jnp.int32)
-    if order is None:
-        order = np.broadcast_to(np.arange(segments.shape[1]), segments.shape)
-    angles = rope.angles(rope.text_positions(*segments.shape), 4, (2,), 1e4)
-    usable = None if usable is None else jnp.asarray(usable)
-    return attend.Inputs(angles, segments, jnp.asarray(order, jnp.int32), usable)
-
-
-def random_qkv(seed, rows, tokens, heads, kv_heads, dim):
-    keys = jax.random.split(jax.random.key(seed), 3)
-    shapes = [(rows, tokens, n, dim) for n in (heads, kv_heads, kv_heads)]
-    return tuple(jax.random.normal(k, s) for k, s in zip(keys, shapes, strict=True))
+from mmtp.models import attend
+from tests.mmtp.models.attend_cases import make_inputs, random_qkv
 
 
 def test_visible_is_the_rule_word_for_word():
@@ -87,41 +70,3 @@ def test_a_cache_gives_the_same_as_the_row(chunk):
         seen = attend.write(seen, jnp.asarray(usable[:, part]), order)
         found = attend.cached(q[:, part], keys, values, order, seen)
         np.testing.assert_allclose(found, whole[:, part], atol=2e-6)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("tokens", "dim"), [(128, 64), (1024, 128)])
-def test_the_tpu_kernel(tokens, dim):
-    arrays = random_qkv(2, 2, tokens, 4, 2, dim)
-    cuts = np.sort(np.random.default_rng(0).integers(1, 4, (2, tokens)), axis=1)
-    cuts[:, -9:] = 0
-    inputs = make_inputs(cuts)
-
-    def loss(attention, arrays):
-        out = attention(*arrays, inputs)
-        return jnp.sum(jnp.sin(out)), out
-
-    with jax.default_matmul_precision("highest"):
-        kernel = functools.partial(attend.splash, interpret=True)
-        (_, expected), expected_grads = jax.value_and_grad(loss, 1, True)(attend.xla, arrays)
-        (_, found), grads = jax.value_and_grad(loss, 1, True)(kernel, arrays)
-    np.testing.assert_allclose(found, expected, atol=5e-6)
-    for mine, theirs in zip(grads, expected_grads, strict=True):
-        np.testing.assert_allclose(mine, theirs, atol=5e-5, rtol=1e-5)
-
-
-def test_the_kernel_leaves_dropped_keys_to_plain_attention():
-    arrays = random_qkv(3, 1, 6, 2, 2, 8)
-    inputs = make_inputs(np.ones((1, 6)), usable=np.asarray([[True, False] * 3]))
-    np.testing.assert_array_equal(attend.splash(*arrays, inputs), attend.xla(*arrays, inputs))
-
-
-def test_choice_of_implementation():
-    assert attend.choose("auto", "tpu", 4096, 128) is attend.splash
-    assert attend.choose("auto", "tpu", 100, 128) is attend.xla
-    assert attend.choose("auto", "gpu", 4096, 128) is attend.xla
-    assert attend.choose("xla", "tpu", 4096, 128) is attend.xla
-    with pytest.raises(ConfigError, match="on cpu"):
-        attend.choose("splash", "cpu", 4096, 128)
-    with pytest.raises(ConfigError, match="'flash' is unknown"):
-        attend.choose("flash", "tpu", 4096, 128)
