@@ -5,6 +5,7 @@ from rl.envs import (
     chart_reasoning,
     chart_to_csv,
     chart_value,
+    code_output,
     counterfactual,
     counting,
     detection,
@@ -20,6 +21,7 @@ from rl.envs import (
     page_lookup,
     photo_match,
     physics_diagram,
+    picture_to_code,
     plane_geometry,
     pointing,
     printed_words,
@@ -29,6 +31,7 @@ from rl.envs import (
     spot_difference,
     table_qa,
     table_to_html,
+    text_coding,
     tiny_object,
 )
 from rl.envs.category import Category
@@ -65,4 +68,7 @@ CATEGORIES: dict[str, Category] = {
     "receipt_fields": receipt_fields.CATEGORY,
     "page_lookup": page_lookup.CATEGORY,
     "document_qa": document_qa.CATEGORY,
+    "text_coding": text_coding.CATEGORY,
+    "picture_to_code": picture_to_code.CATEGORY,
+    "code_output": code_output.CATEGORY,
 }

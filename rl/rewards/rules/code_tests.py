@@ -7,6 +7,7 @@ that are equal to everything). Values are JSON, compared with their types.
 """
 
 import math
+import re
 from collections.abc import Mapping
 
 from rl.rewards import sandbox
@@ -29,7 +30,7 @@ def code_tests(answer: str, reference: Mapping[str, Json]) -> float:
         VerifierFailed: no sandbox could be started.
     """
     code, name = extract(answer), reference["function"]
-    if code is None or name not in code:
+    if code is None or not defines(code, name):
         return 0.0
     tests = reference["tests"]
     outcomes = sandbox.run(code, name, [arguments for arguments, _ in tests])
@@ -39,6 +40,11 @@ def code_tests(answer: str, reference: Mapping[str, Json]) -> float:
             for outcome, (_, expected) in zip(outcomes, tests, strict=True)
         )
     )
+
+
+def defines(code: str, name: str) -> bool:
+    """Whether it looks so: no process is started for what has no `def name` and no `name =`."""
+    return bool(re.search(rf"\bdef[ \t]+{name}\b|\b{name}[ \t]*(?::[^\n=]*)?=", code))
 
 
 def extract(answer: str) -> str | None:
