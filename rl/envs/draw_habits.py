@@ -192,6 +192,6 @@ HABITS: tuple[Habit, ...] = (
         10,
         15,
         striped_flag,
-        {"en": "stripes, all colours, has the flag", "zh": "旗上共几条条纹"},
+        {"en": "stripes, all colours, has the flag", "zh": "旗上共有几道条纹"},
     ),
 )
