@@ -181,11 +181,14 @@ def _loss(model: Any, memory: VisionMemory, params: Any, image: Any, weights: An
 
 
 def _needed(message: str) -> int:
-    """Bytes that the compiler names when it refuses: `Used 30.53G of 15.75G hbm`."""
-    match = re.search(r"Used ([\d.]+)([MGT]) of", message)
+    """Bytes that the compiler names when it refuses: "Used 30.53G of 15.75G hbm", or "required for
+    HLO temporaries (36.29G) exceeds" where it does not even try.
+    """
+    match = re.search(r"Used ([\d.]+)([MGT]) of|temporaries \(([\d.]+)([MGT])\) exceeds", message)
     if not match:
         raise ValueError(f"the compiler refused for another reason than memory: {message[:500]}")
-    return int(float(match[1]) * {"M": 2**20, "G": 2**30, "T": 2**40}[match[2]])
+    size, unit = (found for found in match.groups() if found)
+    return int(float(size) * {"M": 2**20, "G": 2**30, "T": 2**40}[unit])
 
 
 def _cell(row: Row | None) -> str:
