@@ -92,17 +92,28 @@ def test_equal_pictures_are_stored_once(tmp_path):
     assert len(list((tmp_path / "images").iterdir())) == 4
 
 
-@pytest.mark.parametrize("name", sorted(CATEGORIES))
-def test_every_category_is_judged_the_same_after_a_round_trip(tmp_path, name):
+def same_verdict(folder, name):
     category = CATEGORIES[name]
     task = make_task(category, 2, 1)
     played = play(category, task, category.oracle(task))
-    write(tmp_path / "a.jsonl", [task, played])
-    again, replayed = read(tmp_path / "a.jsonl")
+    write(folder / "a.jsonl", [task, played])
+    again, replayed = read(folder / "a.jsonl")
     assert equal(task, again)
     assert equal(played, replayed)
     assert isinstance(replayed, Rollout)
     assert judge(category, replayed).value == 1.0
+
+
+def test_a_category_of_each_level_is_judged_the_same_after_a_round_trip(tmp_path):
+    first = {category.level: name for name, category in reversed(CATEGORIES.items())}
+    for name in first.values():
+        same_verdict(tmp_path, name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(CATEGORIES))
+def test_every_category_is_judged_the_same_after_a_round_trip(tmp_path, name):
+    same_verdict(tmp_path, name)
 
 
 JSON = st.recursive(
