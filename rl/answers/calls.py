@@ -36,8 +36,9 @@ class Call(NamedTuple):
 
 
 def has_calls(text: str) -> bool:
-    """Whether a reply tries to call something after its thoughts."""
-    return CALL[0] in _said(text)
+    """Whether a reply tries to call something after its thoughts, even beside an answer."""
+    said = text.rpartition(reply.THINK[1])[2]
+    return CALL[0] in said and not said.lstrip().startswith(reply.THINK[0])
 
 
 def parse_calls(text: str, tools: Sequence[Mapping[str, Json]]) -> list[Call] | None:

@@ -44,7 +44,7 @@ def code_tests(answer: str, reference: Mapping[str, Json]) -> float:
 
 def defines(code: str, name: str) -> bool:
     """Whether it looks so: no process is started for what has no `def name` and no `name =`."""
-    return bool(re.search(rf"\bdef[ \t]+{name}\b|\b{name}[ \t]*(?::[^\n=]*)?=", code))
+    return bool(re.search(rf"\bdef[ \t]+{name}\b|\b{name}[ \t]*(?::[^\n=]{{0,80}})?=", code))
 
 
 def extract(answer: str) -> str | None:

@@ -119,6 +119,8 @@ def test_what_is_no_call(text):
 def test_whether_it_tries():
     assert has_calls(LINES)
     assert has_calls("<tool_call>x")
+    assert has_calls(LINES + boxed("3"))
+    assert not has_calls("<think>" + LINES)
     assert not has_calls(boxed("3"))
     assert not has_calls("<think>" + LINES + "</think>" + boxed(3))
 
