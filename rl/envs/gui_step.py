@@ -51,7 +51,7 @@ def draw(context: Draw) -> Drawn:
         "actions": wanted,
         "others": _others(screen, dialect, wanted),
     }
-    asked = f"{GOAL[language].format(told, NEXT[language])}\n{ACTIONS[dialect][language]}"
+    asked = f"{GOAL[language].format(told, " " * (language == "en") + NEXT[language])}\n{ACTIONS[dialect][language]}"
     return Drawn((Image(paint(screen, marks=dialect == "web")), Text(asked)), reference)
 
 

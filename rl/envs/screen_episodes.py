@@ -96,7 +96,8 @@ def _drawn(
     language = screen["language"]
     said = goals.say_all(rng, screen, changes) if changes else ""
     told = _TELL[tell][language].format(fact["label"] if fact else "")
-    goal = GOAL[language].format(f"{said} " if told and said else said, told).rstrip()
+    joint = " " if language == "en" and told and said else ""
+    goal = GOAL[language].format(said + joint, told).rstrip()
     reference = {
         "dialect": dialect,
         "changes": changes,

@@ -53,7 +53,7 @@ ACTIONS = {
         ),
     },
 }
-GOAL = {"en": "Goal: {} {}", "zh": "目标：{}{}"}
+GOAL = {"en": "Goal: {}{}", "zh": "目标：{}{}"}
 NEXT = {"en": "Give only the next action.", "zh": "只给出下一个动作。"}
 NOTHING = {
     "en": "That was no action that is possible here: nothing has changed.",
