@@ -51,7 +51,8 @@ def draw(context: Draw) -> Drawn:
         "actions": wanted,
         "others": _others(screen, dialect, wanted),
     }
-    asked = f"{GOAL[language].format(told, " " * (language == "en") + NEXT[language])}\n{ACTIONS[dialect][language]}"
+    goal = GOAL[language].format(told, " " * (language == "en") + NEXT[language])
+    asked = f"{goal}\n{ACTIONS[dialect][language]}"
     return Drawn((Image(paint(screen, marks=dialect == "web")), Text(asked)), reference)
 
 
