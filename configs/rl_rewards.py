@@ -19,15 +19,15 @@ from ml_collections import ConfigDict
 def rewards() -> ConfigDict:
     """Form times correctness for everything, by rules alone; numbers without a source are ours."""
     config = ConfigDict()
-    # GLM-4.1V (arXiv:2507.01006, §5.2): a malformed reply has the least reward, whatever it says.
     config.recipes = {
+        # As in GLM-V's reward package: a malformed reply has the least reward, whatever it says.
         "outcome": {
             "aggregation": "format_times_correctness",
             "verifiers": ("format", "rule"),
         },
         # For small models, which do not think yet: right is right, in a box or not.
         "answer": {"aggregation": "first", "verifiers": ("rule",)},
-        # Form and language are gates; length is a small part of what remains.
+        # A graded reward, where right answers in a bad form are still worth most of it.
         "careful": {
             "aggregation": "weighted_sum",
             "verifiers": ("format", "language", "length", "rule"),

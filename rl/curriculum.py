@@ -1,6 +1,6 @@
 """Which task comes next: levels, categories and difficulties by what can be learned from.
 
-After GLM-4.1V's reinforcement learning with curriculum sampling (arXiv:2507.01006, §5): an offline
+After GLM-4.1V's reinforcement learning with curriculum sampling (arXiv:2507.01006): an offline
 estimate of each cell's pass rate p, moved online; cells that are never or always solved are rare,
 as a group of equal rewards teaches nothing; and more is drawn than trained on, by the share of such
 groups. A cell is a category at a difficulty; its weight is max(4 p (1 − p), floor).

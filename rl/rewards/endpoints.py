@@ -10,7 +10,7 @@ import asyncio
 import math
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import httpx
@@ -161,8 +161,7 @@ class Endpoint:
         await self._tokens.take(tokens)
         trial, healthy = await self.breaker.admit(), None
         try:
-            body = await asyncio.to_thread(make_body, attempt)
-            text, used = await self._post(body)
+            text, used = await self._post([await asyncio.to_thread(make_body, attempt)])
             healthy = True
         except Problem as problem:
             healthy = problem.healthy
@@ -176,14 +175,23 @@ class Endpoint:
         except ValueError as reason:
             raise Problem("unreadable", f"the judge gave no verdict: {reason}") from reason
 
-    async def _post(self, body: bytes) -> tuple[str, int]:
-        """The reply's text, and the tokens that were used (0 = not told)."""
+    async def _post(self, body: list[bytes]) -> tuple[str, int]:
+        """The reply's text, and the tokens that were used (0 = not told); takes the body away."""
+        headers = {"content-length": str(len(body[0]))}
         url = f"{self.settings.url.rstrip('/')}/chat/completions"
         try:
             async with asyncio.timeout(self.settings.seconds):
-                async with self._client.stream("POST", url, content=body) as response:
+                async with self._client.stream(
+                    "POST", url, content=_taken(body), headers=headers
+                ) as response:
                     return await read_response(response, self.settings.max_bytes)
         except TimeoutError:
             raise Problem("slow", f"no reply within {self.settings.seconds} s") from None
         except httpx.HTTPError as error:
             raise Problem("connection", f"{type(error).__name__}: {error}") from error
+
+
+async def _taken(body: list[bytes]) -> AsyncIterator[bytes]:
+    """The body, once. httpx's objects refer to each other, so they outlive their request until the
+    garbage collector comes; what they hold of the body is this, and it is empty by then."""
+    yield body.pop()
