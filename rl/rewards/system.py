@@ -76,7 +76,7 @@ class RewardSystem:
         """The reward of a rollout; `details["parts"]` has every verifier's own verdict.
 
         Raises:
-            ConfigError: its tag has no recipe.
+            ConfigError: its tag has no recipe, or its category is none.
         """
         started = time.monotonic()
         name, recipe = recipe_of(self._options, rollout.task.source)
