@@ -1,6 +1,7 @@
 """All categories, by name. To add one: a file, an import, and a line in `CATEGORIES`."""
 
 from rl.envs import (
+    action_count,
     attributes,
     better_answer,
     box_3d,
@@ -15,6 +16,7 @@ from rl.envs import (
     depth_order,
     detection,
     document_qa,
+    event_order,
     formulas,
     free_space,
     function_calls,
@@ -36,6 +38,7 @@ from rl.envs import (
     maze_path,
     metric_distance,
     molecule_formula,
+    object_tracking,
     page_layout,
     page_lookup,
     page_search,
@@ -50,6 +53,7 @@ from rl.envs import (
     referring,
     route_map,
     segmentation,
+    shell_game,
     sliding_tiles,
     sokoban,
     spatial_relation,
@@ -57,6 +61,7 @@ from rl.envs import (
     svg_to_code,
     table_qa,
     table_to_html,
+    temporal_grounding,
     text_coding,
     tiny_object,
     ui_to_html,
@@ -133,4 +138,9 @@ CATEGORIES: dict[str, Category] = {
     "gui_critic": gui_critic.CATEGORY,
     "ui_to_html": ui_to_html.CATEGORY,
     "svg_to_code": svg_to_code.CATEGORY,
+    "event_order": event_order.CATEGORY,
+    "object_tracking": object_tracking.CATEGORY,
+    "temporal_grounding": temporal_grounding.CATEGORY,
+    "shell_game": shell_game.CATEGORY,
+    "action_count": action_count.CATEGORY,
 }

@@ -150,13 +150,15 @@ def judge(category: Category, rollout: Rollout) -> Verdict:
 def play(category: Category, task: Task, replies: tuple[str, ...]) -> Rollout:
     """The episode in which exactly these replies are given, or as many as it takes."""
 
-    async def run() -> Rollout:
-        env = Environment(category)
-        env.begin(task)
+    env = Environment(category)
+    env.begin(task)
+
+    async def run() -> None:
+        # Gives nothing: asyncio (3.11) spells out what a task gave, and pictures are long to spell.
         for reply in replies:
             _, done = await env.step(reply)
             if done:
                 break
-        return env.rollout
 
-    return asyncio.run(run())
+    asyncio.run(run())
+    return env.rollout

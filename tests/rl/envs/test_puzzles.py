@@ -6,6 +6,7 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 
+from rl import envs
 from rl.answers.reply import boxed
 from rl.envs import (
     chess_mate,
@@ -37,6 +38,12 @@ CATEGORIES = {
     )
 }
 PLAYED = [name for name, category in CATEGORIES.items() if category.step]
+
+
+@pytest.mark.parametrize("name", CATEGORIES)
+def test_it_is_one_of_the_gym(name):
+    assert envs.CATEGORIES[name] is CATEGORIES[name]
+    assert CATEGORIES[name].group == "puzzles"
 
 
 @pytest.mark.parametrize("name", CATEGORIES)

@@ -8,6 +8,7 @@ import pytest
 from scipy import ndimage
 
 from mmtp.data.tasks.scenes import PALETTE
+from rl import envs
 from rl.answers.reply import boxed
 from rl.envs import (
     draw_graphs,
@@ -33,6 +34,12 @@ CATEGORIES = {
         molecule_formula,
     )
 }
+
+
+@pytest.mark.parametrize("name", CATEGORIES)
+def test_it_is_one_of_the_gym(name):
+    assert envs.CATEGORIES[name] is CATEGORIES[name]
+    assert CATEGORIES[name].group == "stem"
 
 
 @pytest.mark.parametrize("name", CATEGORIES)
