@@ -40,6 +40,7 @@ class WorkerProcess:
     """A process in a session of its own that answers one request after the other.
 
     Attributes:
+        pid: of the process.
         modules: what it has imported.
         calls: how many it has served.
     """
@@ -70,6 +71,8 @@ class WorkerProcess:
         self._requests, self._replies = (pipe.fileno() for pipe in self._pipes)
         for fd in (self._requests, self._replies):
             os.set_blocking(fd, False)
+        self._buffer = bytearray()
+        self.pid = self._process.pid
         self.modules: set[str] = set()
         self.calls = 0
 
@@ -104,18 +107,22 @@ class WorkerProcess:
                 raise Ended(str(problem)) from None
 
     def receive(self, call_id: int | None, seconds: float) -> dict[str, Json]:
-        """The next frame.
+        """The next frame; may be called again where it was late.
 
         Raises:
             Late: it is not there in time.
             Ended: there is none, it is too long, no JSON, or of another call.
         """
         until = time.monotonic() + seconds
-        (size,) = HEADER.unpack(self._read(HEADER.size, until))
+        self._fill(HEADER.size, until)
+        (size,) = HEADER.unpack_from(self._buffer)
         if size > self._max_bytes:
             raise Ended(f"a reply of {size} bytes")
+        self._fill(HEADER.size + size, until)
+        body = bytes(self._buffer[HEADER.size : HEADER.size + size])
+        del self._buffer[: HEADER.size + size]
         try:
-            reply = json.loads(self._read(size, until))
+            reply = json.loads(body)
         except (ValueError, RecursionError):
             raise Ended("a reply that is no JSON") from None
         if not isinstance(reply, dict) or reply.get("id") != call_id or "kind" not in reply:
@@ -151,20 +158,19 @@ class WorkerProcess:
         if self._process.returncode is None:
             self._process.returncode = -signal.SIGKILL
 
-    def _read(self, size: int, until: float) -> bytes:
-        found = bytearray()
-        while len(found) < size:
+    def _fill(self, size: int, until: float) -> None:
+        """Reads on until so many bytes are there."""
+        while len(self._buffer) < size:
             self._wait(self._replies, select.POLLIN, until)
             try:
-                some = os.read(self._replies, min(size - len(found), 1 << 20))
+                some = os.read(self._replies, min(size - len(self._buffer), 1 << 20))
             except BlockingIOError:
                 continue
             except (OSError, ValueError) as problem:
                 raise Ended(str(problem)) from None
             if not some:
                 raise Ended("its output ended")
-            found += some
-        return bytes(found)
+            self._buffer += some
 
     def _wait(self, fd: int, event: int, until: float) -> None:
         poll = select.poll()

@@ -29,7 +29,8 @@ from rl.types import Json, VerifierFailed
 CHILD = Path(__file__).with_name("sandbox_child.py")
 MAX_CODE = 200_000  # characters; longer code is not run
 MAX_REPLY = 1 << 20  # bytes of one result
-START_SECONDS = 30.0
+START_SECONDS = 60.0
+BUSY = 20.0  # times the limit, in wall-clock time, after which the machine is too busy
 
 _numbers = itertools.count()
 
@@ -66,8 +67,9 @@ def run(
         code: a Python module.
         function: its name.
         calls: arguments, JSON, of each call.
-        seconds: of wall-clock time for the module's own code, and for each call.
-        total_seconds: of wall-clock time for all of them; those after it are late.
+        seconds: for the module's own code, and for each call; of wall-clock time, but without the
+            time that the process waits for a processor while others have it.
+        total_seconds: for all of them; those after it are late.
         memory: bytes of address space.
         walls: False = make do with the audit hook, as where nothing else is granted; for tests.
 
@@ -75,18 +77,16 @@ def run(
         One outcome for each call. After one that is late or ends the process the rest is skipped.
 
     Raises:
-        VerifierFailed: no process could be started.
+        VerifierFailed: no process could be started, or it gets no processor to run on.
     """
     if len(code) > MAX_CODE:
         return [Outcome("raised", reason="the code is too long")] * len(calls)
     with _Box(total_seconds, memory, walls) as box:
-        until = time.monotonic() + total_seconds
         first = box.ask({"code": code}, min(seconds, total_seconds))
         outcomes = []
         for arguments in calls if first.kind == "value" else ():
             request = {"function": function, "args": list(arguments)}
-            left = until - time.monotonic()
-            outcomes.append(box.ask(request, max(0.0, min(seconds, left))))
+            outcomes.append(box.ask(request, max(0.0, min(seconds, total_seconds - box.spent))))
             if outcomes[-1].kind in ("late", "ended"):
                 break
     last = first if first.kind != "value" else Outcome("skipped")
@@ -105,6 +105,16 @@ def isolation() -> dict[str, str]:
         return box.means
 
 
+def queued(supervisor: int) -> float:
+    """Seconds that the children of a process have waited for a processor; 0 where unknown."""
+    seconds = 0.0
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+        for child in children:
+            seconds += int(Path(f"/proc/{child}/schedstat").read_text().split()[1]) / 1e9
+    return seconds
+
+
 class _Box:
     """A process that shut itself in."""
 
@@ -120,6 +130,7 @@ class _Box:
         except OSError as problem:
             raise VerifierFailed(f"no sandbox could be started: {problem}") from None
         self._ids = itertools.count()
+        self.spent = 0.0  # seconds of its own
         try:
             self.means: dict[str, str] = self._process.receive(None, START_SECONDS)["means"]
         except (Late, Ended, KeyError) as problem:
@@ -136,15 +147,33 @@ class _Box:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def ask(self, request: dict[str, Json], seconds: float) -> Outcome:
-        """What the process says to it in time."""
+        """What the process says to it in time; waiting for a processor is not its time.
+
+        Raises:
+            VerifierFailed: it waits for a processor nearly all the time.
+        """
         number = next(self._ids)
+        started, queue = time.monotonic(), queued(self._process.pid)
+        left, own = seconds, 0.0
         try:
-            self._process.send(json.dumps({"id": number, **request}).encode(), seconds)
-            reply = self._process.receive(number, seconds)
+            self._process.send(json.dumps({"id": number, **request}).encode(), START_SECONDS)
+            while True:
+                with contextlib.suppress(Late):
+                    reply = self._process.receive(number, max(left, 0.0))
+                    break
+                wall = time.monotonic() - started
+                own = wall - (queued(self._process.pid) - queue)
+                left = seconds - own
+                if left <= 0.01 * seconds:
+                    return Outcome("late", reason=f"not done after {seconds} s")
+                if wall > BUSY * seconds:
+                    raise VerifierFailed("the machine is too busy to run the code")
         except Late:
-            return Outcome("late", reason=f"not done after {seconds} s")
+            raise VerifierFailed("the machine is too busy to run the code") from None
         except Ended as problem:
             return Outcome("ended", reason=str(problem))
+        finally:
+            self.spent += time.monotonic() - started - (queued(self._process.pid) - queue)
         if reply["kind"] == "value" and "value" in reply:
             return Outcome("value", reply["value"])
         return Outcome("raised", reason=str(reply.get("reason", ""))[:500])

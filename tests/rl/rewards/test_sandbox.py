@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -84,7 +85,7 @@ def test_what_is_no_value(code, kind):
     outcome = one(code, 1, seconds=0.7)
     assert outcome.kind in (kind, "ended"), outcome
     assert kind == "ended" or outcome.kind == kind or code.startswith("(")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30  # seconds, where the machine is busy
 
 
 LEAVING = (
@@ -212,6 +213,39 @@ def f(x):
     assert one(code, 1).kind == "ended"
 
 
+def test_waiting_for_a_processor_is_no_time_of_the_code(monkeypatch):
+    """Code that is done after 1 s, of which it waited 0.7 s, is not late at a limit of 0.5 s."""
+    sleeping = "import time\ndef f(x):\n    time.sleep(1.0)\n    return x"
+    assert one(sleeping, 1, seconds=0.5).kind == "late"
+    began = time.monotonic()
+    with monkeypatch.context() as patch:
+        patch.setattr(sandbox, "queued", lambda pid: 0.7 * (time.monotonic() - began))
+        assert one(sleeping, 1, seconds=0.5).value == 1
+
+
+def test_code_that_gets_no_processor_is_an_error_and_not_a_zero(monkeypatch):
+    began = time.monotonic()
+    monkeypatch.setattr(sandbox, "queued", lambda pid: 0.99 * (time.monotonic() - began))
+    with pytest.raises(VerifierFailed, match="too busy"):
+        one("def f(x):\n    while True: pass", 1, seconds=0.1)
+
+
+def test_waiting_for_a_processor_is_seen():
+    """Three that spin on one processor wait for it; that is measured, not guessed."""
+    if not hasattr(os, "sched_setaffinity") or not Path("/proc/self/schedstat").exists():
+        pytest.skip("this system does not tell")
+    spin = "import os\nos.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\nwhile True: pass"
+    spinning = [subprocess.Popen([sys.executable, "-c", spin]) for _ in range(3)]
+    try:
+        before = sandbox.queued(os.getpid())
+        time.sleep(1.0)
+        assert sandbox.queued(os.getpid()) - before > 0.5
+    finally:
+        for process in spinning:
+            process.kill()
+            process.wait()
+
+
 def test_the_rest_is_skipped_after_a_late_call():
     outcomes = sandbox.run(
         "def f(x):\n    while x == 2: pass\n    return x", "f", [[1], [2], [3], [4]], seconds=0.5
@@ -225,7 +259,7 @@ def test_all_calls_together_have_a_limit():
     outcomes = sandbox.run(code, "f", [[n] for n in range(20)], seconds=0.5, total_seconds=1.0)
     assert outcomes[0].kind == "value"
     assert outcomes[-1].kind == "skipped"
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < 20
 
 
 def test_a_sandbox_that_cannot_start_is_an_error_and_not_a_zero(monkeypatch, tmp_path):
