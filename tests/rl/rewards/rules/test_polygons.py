@@ -42,14 +42,7 @@ def test_iou_counts_cells(seed):
         stars.append(np.stack([120 + reach * np.cos(angles), 120 + reach * np.sin(angles)], 1))
     steps = range(0, 240, 2)
     cells = np.array(
-        [
-            [
-                in_polygon((x + 0.5, y + 0.5), star)
-                for x in range(0, 240, 2)
-                for y in range(0, 240, 2)
-            ]
-            for star in stars
-        ]
+        [[in_polygon((x + 0.5, y + 0.5), star) for x in steps for y in steps] for star in stars]
     )
     counted = cells.all(0).sum() / cells.any(0).sum()
     assert iou(stars[0], stars[1]) == pytest.approx(counted, abs=0.02)
