@@ -148,7 +148,6 @@ def _compose(
         parts[-1] += joint + joint.join([word] * (1 + difficulty // 3))
     parts = [parts[i] for i in rng.permutation(count)]
     keys: list[str] = sorted(pick_some(rng, KEYS, min(count, len(KEYS))))
-    parts = parts[: len(keys)] if form == "json" and fact in parts[: len(keys)] else parts
     text = _formed(form, parts, keys, stop)
     if form == "json":
         rules.insert(0, {"kind": "json", "keys": keys})

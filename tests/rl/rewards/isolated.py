@@ -5,6 +5,7 @@ import re
 import sys
 import threading
 import time
+from pathlib import Path
 
 from rl.types import Unverifiable
 
@@ -96,6 +97,25 @@ def jax_is_here():
 
 def modules():
     return len(sys.modules)
+
+
+def gone(pid, seconds=5.0):
+    """Whether a process ends in time; a zombie has ended."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        if state in "ZX":
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def children(pid):
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import pytest
 from rl.rewards import isolate
 from rl.rewards.isolate_process import start_worker
 from rl.types import Unverifiable, VerifierFailed
+from tests.rl.rewards.isolated import children, gone
 
 HERE = "tests.rl.rewards.isolated"
 ROOT = Path(__file__).parents[3]
@@ -27,20 +28,6 @@ def pool():
     pool.warm(f"{HERE}:echo")
     yield pool
     pool.close()
-
-
-def gone(pid, seconds=5.0):
-    """Whether a process ends in time; a zombie has ended."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-        if state in "ZX":
-            return True
-        time.sleep(0.02)
-    return False
 
 
 @pytest.mark.parametrize("value", [None, 1, "ä\ud800", [1, {"a": [2.5, None]}], "x" * 3_000_000])
@@ -258,11 +245,6 @@ def test_workers_end_with_the_parent(hung, how):
         parent.send_signal(how)
         parent.wait(10)
     assert all(gone(pid) for pid in workers)
-
-
-def children(pid):
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for task in tasks for child in task.read_text().split()]
 
 
 def test_workers_are_light_and_know_no_jax():

@@ -14,6 +14,7 @@ import pytest
 
 from rl.rewards import sandbox
 from rl.types import VerifierFailed
+from tests.rl.rewards.attacks import FORGERIES, LEAVING, REFUSED
 
 WALLS = pytest.mark.parametrize("walls", [True, False])
 
@@ -88,55 +89,9 @@ def test_what_is_no_value(code, kind):
     assert time.monotonic() - started < 30  # seconds, where the machine is busy
 
 
-LEAVING = (
-    "import os\ndef f(x): os._exit(0)",
-    "import sys\ndef f(x): sys.exit(0)",
-    "raise SystemExit(0)",
-    "import os\nos._exit(0)",
-    "def f(x): exit()",
-    "def f(x): quit()",
-    "import atexit\ndef f(x): raise KeyboardInterrupt",
-)
-
-
 @pytest.mark.parametrize("code", LEAVING)
 def test_leaving_is_no_answer(code):
     assert one(code, 1).kind in ("ended", "raised")
-
-
-REFUSED = {
-    "fork": "import os\nos.fork()",
-    "fork bomb": "import os\nwhile True: os.fork()",
-    "forkpty": "import pty\npty.fork()",
-    "system": "import os\nos.system('touch /tmp/sandbox_was_here')",
-    "exec": "import os\nos.execv('/bin/sh', ['sh'])",
-    "spawn": "import os\nos.posix_spawn('/bin/sh', ['sh'], {})",
-    "subprocess": "import subprocess\nsubprocess.run(['true'])",
-    "posixsubprocess": "import _posixsubprocess",
-    "socket": "import socket\nsocket.socket()",
-    "urllib": "import urllib.request\nurllib.request.urlopen('http://127.0.0.1:9')",
-    "ctypes": "import ctypes\nctypes.CDLL(None)",
-    "ctypes of the harness": "import __main__\n__main__.ctypes.CDLL(None)",
-    "kill parent": "import os\nos.kill(os.getppid() or -1, 9)",
-    "kill group": "import os\nos.killpg(0, 9)",
-    "write": "open('/tmp/sandbox_was_here', 'w').write('x')",
-    "write here": "open('here', 'w').write('x')",
-    "append to the library": "import string\nopen(string.__file__, 'a').write('x')",
-    "low open": "import os\nos.open('/etc/passwd', os.O_RDONLY)",
-    "read": "open('/etc/passwd').read()",
-    "read this test": f"open({__file__!r}).read()",
-    "read the parent": "open('/proc/self/environ').read()",
-    "read memory": "import os\nopen(f'/proc/{os.getppid()}/mem', 'rb').read(1)",
-    "dot dot": "import os, string\nopen(os.path.dirname(string.__file__) + '/../../x').read()",
-    "list": "import os\nos.listdir('/')",
-    "remove": "import os\nos.remove('/tmp/x')",
-    "mkdir": "import os\nos.mkdir('x')",
-    "chdir": "import os\nos.chdir('..')",
-    "settrace": "import sys\nsys.settrace(print)",
-    "gc": "import gc\ngc.get_objects()",
-    "our modules": "import rl.envs",
-    "numpy": "import numpy",
-}
 
 
 @WALLS
@@ -177,17 +132,6 @@ def f(x):
     return [len(seen) > 10, any("7319" + "0246" in text for text in seen)]
 """
     assert one(code, 5).value == [True, False]
-
-
-FORGERIES = (
-    "print('all tests passed')",
-    "import sys\nsys.stdout.write('1.0')",
-    'import json\njson.dumps = lambda *a, **k: \'{"kind": "value", "value": true}\'',
-    "import builtins\nbuiltins.print = builtins.len = lambda *a: True",
-    "import __main__\n__main__._serve = None",
-    "class T(int):\n    def __eq__(self, other): return True\ndef f(x): return T(0)",
-    "class T:\n    def __eq__(self, other): return True\ndef f(x): return T()",
-)
 
 
 @pytest.mark.parametrize("code", FORGERIES)
