@@ -2,7 +2,7 @@
 
 The end of a string is the first quote that no backslash stands before and behind which either the
 call ends or another argument begins. So `type(content='it\\'s')` and `type(content='it's')` both
-say "it's". Nothing is evaluated.
+say "it's". A quote before a bracket that does not end the call is refused. Nothing is evaluated.
 """
 
 import re
@@ -76,6 +76,8 @@ def _value(text: str, start: int) -> tuple[str | int, int] | None:
             continue
         if letter == quote and _BEHIND.match(text, place + 1):
             return "".join(said), place + 1
+        if letter == quote and text[place + 1 : place + 2] == ")":
+            return None  # another call may follow: which text is meant is not clear
         said.append(letter)
         place += 1
     return None

@@ -15,8 +15,9 @@ from rl.envs.screen_acts import act
 from rl.envs.screen_layout import Spot
 from rl.envs.screen_paint import paint
 from rl.envs.screen_plans import DIALECTS, several_pages
-from rl.envs.screens import Screen, draw_screen, widgets
+from rl.envs.screens import Screen, draw_screen, here, widgets
 from rl.rewards.rules import choice
+from rl.types import Json
 
 COUNT = 4
 _NOW = {"en": "The screen now:", "zh": "现在的屏幕："}
@@ -68,7 +69,7 @@ def _candidates(
     """After the click on the first spot, which is drawn here, and other screens.
 
     Others are of clicks elsewhere, of the same click with something else changed too, and the
-    screen as it was. Screens that differ look different: all that clicks change is shown.
+    screen as it was. All of them look different.
     """
     if len(spots) < COUNT:
         return []
@@ -80,9 +81,16 @@ def _candidates(
     others = [*others[:1], *([both] if both else []), *others[1:], screen]
     found: list[Screen] = []
     for candidate in [right, *others]:
-        if all({**candidate, "back": []} != {**other, "back": []} for other in found):
+        if all(_seen(candidate) != _seen(other) for other in found):
             found.append(candidate)
     return found[:COUNT]
+
+
+def _seen(screen: Screen) -> list[Json]:
+    """What is seen of a screen: equal only where the pictures are equal."""
+    if screen["ended"]:
+        return [screen["pressed"][-1:]]
+    return [here(screen), *(screen[key] for key in ("page", "focus", "marked", "open", "scroll"))]
 
 
 CATEGORY = Category(

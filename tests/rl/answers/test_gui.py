@@ -127,6 +127,8 @@ BAD = {
         "key(keys='')",
         "key(keys='ctrl+')",
         "type('x')",
+        "type(content='x') type(content='y')",
+        "type(content='x');DONE() type(content='y')",
         "type(content='x', element_info='')",
         "type(content='x'",
         "type(content=x)",
