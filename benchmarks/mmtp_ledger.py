@@ -5,8 +5,8 @@
 Loss and gradient of a CogViT + GLM decoder + one prediction layer are compiled ahead of time for a
 TPU topology, once per design of what the layer is fed at visual places (`mmtp.visual_input`).
 Bytes, executions and groups are compiled figures, per device; no chip ran. Along "stage",
-collective-permutes are what moves with every microbatch, and everything else is parameters and
-their gradients, once per step.
+collective-permutes in loops are what moves with every microbatch, and everything else is parameters
+and their gradients, once per step.
 """
 
 import argparse
@@ -80,13 +80,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--topology", default="v5e:4x4", help="CHIP:SHAPE")
     parser.add_argument("--small", action="store_true", help="a model of a few thousand numbers")
+    parser.add_argument("--arms", default=",".join(ARMS), help="of mmtp.visual_input")
     parser.add_argument("--json", help="also write the figures there")
     args = parser.parse_args()
     jax.config.update("jax_platforms", "cpu")
     sizes = SMALL if args.small else Sizes()
     mesh = make_mesh(sizes, topology.devices(args.topology))
     results = []
-    for arm in ARMS:
+    for arm in args.arms.split(","):
         rows, schedule = count(sizes, mesh, arm)
         results.append(summary(arm, rows, schedule))
         print_rows(f"{arm}, {args.topology}, {topology.compiler_version()}", rows, schedule)

@@ -29,7 +29,8 @@ class Row:
         axes: `stage`, or `data+fsdp` where a group differs in both; "none" where in no axis.
         kind: such as `collective-permute`.
         size: bytes that one device puts in, per execution.
-        count: executions per step.
+        times: executions per step of one of them; more than 1 in a loop.
+        count: executions per step of all of them.
         sent: bytes that one device sends per step, by the usual ring algorithms.
         in_branch: whether it stands in a conditional.
     """
@@ -37,6 +38,7 @@ class Row:
     axes: str
     kind: str
     size: int
+    times: float
     count: float
     sent: float
     in_branch: bool
@@ -48,11 +50,11 @@ def count(text: str, mesh: Mesh) -> list[Row]:
     for collective in hlo_cost.analyse(text).collectives:
         in_branch = "branch_" in collective.op_name
         axes = spanned(collective, mesh)
-        key = (axes, collective.kind, collective.operand_bytes, in_branch)
+        key = (axes, collective.kind, collective.operand_bytes, collective.count, in_branch)
         found.setdefault(key, []).append(collective)
     rows = [
-        Row(axes, kind, size, sum(c.count for c in same), sum(_sent(c) for c in same), in_branch)
-        for (axes, kind, size, in_branch), same in found.items()
+        Row(axes, kind, size, times, times * len(same), sum(map(_sent, same)), in_branch)
+        for (axes, kind, size, times, in_branch), same in found.items()
     ]
     return sorted(rows, key=lambda row: -row.sent)
 
@@ -78,12 +80,12 @@ def per_axis(rows: Sequence[Row]) -> dict[str, float]:
 
 
 def hops(rows: Sequence[Row], axis: str) -> dict[str, Any]:
-    """What goes from device to neighbour along an axis: executions, bytes of one, and of all.
+    """What goes from device to neighbour along an axis in a loop: executions, bytes of one, of all.
 
     In a pipeline an iteration sends forward what the next stage needs and, in the backward pass,
-    its gradient.
+    its gradient. What is sent once per step is parameters on their way to another layout.
     """
-    along = [row for row in rows if row.axes == axis and row.kind == PERMUTE]
+    along = [r for r in rows if r.axes == axis and r.kind == PERMUTE and r.times > 1]
     return {
         "count": sum(row.count for row in along),
         "sizes": sorted({row.size for row in along}),
