@@ -42,12 +42,14 @@ KEYS = {
 STATE = """() => ({
     done: WOB_DONE_GLOBAL, raw_reward: WOB_RAW_REWARD_GLOBAL, reason: WOB_REWARD_REASON || ''
 })"""
-# Boxes of what can be used and is in view, in the order of the page.
+# Boxes of what can be used and is in view, in the order of the page: controls, and what listens to
+# clicks, as d3 (__onclick) and jQuery (_data) note it.
 MARKS = """() => {
-    const seen = [];
-    const asked = 'button, a, input, textarea, select, label, [role=tab], .ui-menu-item, h3, span';
-    for (const e of document.querySelectorAll(asked)) {
-        if (e.closest('#query, #reward-display, #sync-task-cover')) continue;
+    const seen = [], asked = 'button, a, input, textarea, select, [role=tab], .ui-menu-item';
+    const listens = e => e.matches(asked) || e.__onclick || e.onclick
+        || (window.jQuery && ((jQuery._data(e, 'events') || {}).click));
+    for (const e of document.querySelectorAll('#wrap *, body > div *')) {
+        if (e.closest('#query, #reward-display, #sync-task-cover') || !listens(e)) continue;
         const box = e.getBoundingClientRect(), style = getComputedStyle(e);
         const x = box.left + box.width / 2, y = box.top + box.height / 2;
         const shown = box.width > 2 && box.height > 2 && style.visibility !== 'hidden';

@@ -165,6 +165,29 @@ def test_other_dialects(browser):
     assert asyncio.run(run(env, [Click((number,))])).value == 1
 
 
+@pytest.mark.parametrize(
+    ("page", "selector"),
+    [
+        ("login-user", "#username, #password, #subbtn"),
+        ("email-inbox", ".email-thread .email-sender"),
+        ("click-link", "#area span.alink"),
+        ("click-checkboxes", "#boxes input, #subbtn"),
+        ("click-tab", "#area ul a"),
+    ],
+)
+def test_marks_are_on_what_can_be_used(browser, page, selector):
+    env = BrowserEnvironment(browser, page, dialect="web")
+    plain = BrowserEnvironment(browser, page).reset(2).parts[0].data
+    marked = env.reset(2).parts[0].data
+    assert (marked != plain).any()
+    found = browser.call(lambda: env._tab.evaluate(_FIND, selector)).result(30)
+    boxes = [f[1:] for f in found if (f[2] + f[4]) / 2 < SIZE[1]]
+    assert boxes
+    for left, top, right, bottom in boxes:
+        x, y = (left + right) / 2, (top + bottom) / 2
+        assert any(m[0] <= x <= m[2] and m[1] <= y <= m[3] for m in env._marks), (x, y)
+
+
 def _inside(at, box):
     x, y = at[0] * SIZE[0] / 1000, at[1] * SIZE[1] / 1000
     return box[0] <= x <= box[2] and box[1] <= y <= box[3]
