@@ -1,0 +1,1 @@
+"""Looking at the gym: contact sheets, episodes, a game for people, a report in HTML."""
