@@ -1,10 +1,13 @@
 """Notebooks are valid, carry no outputs, and run from the first cell to the last."""
 
+import ast
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
+
+from rl.envs import CATEGORIES
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -20,7 +23,7 @@ def code_cells(path):
 
 
 def test_there_are_notebooks():
-    assert NAMES == ["mmtp_ablation", "stage1_ablation"]
+    assert NAMES == ["gym_tour", "mmtp_ablation", "stage1_ablation"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
@@ -29,7 +32,7 @@ def test_valid_and_without_outputs(path):
     for cell in code_cells(path):
         assert cell.outputs == []
         assert cell.execution_count is None
-        compile(cell.source, path.name, "exec")
+        compile(cell.source, path.name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
@@ -62,6 +65,29 @@ def execute(name, monkeypatch, tmp_path, settings):
 
 def pictures(outputs):
     return sum("image/png" in output.get("data", {}) for output in outputs)
+
+
+@pytest.mark.slow
+def test_gym_tour_runs(tmp_path, monkeypatch):
+    settings = {"SEED": "1", "DIFFICULTY": "1", "GUESSES": "5"}
+    outputs = execute("gym_tour", monkeypatch, tmp_path, settings)
+    *_, totals, cards, episode, hostile, bars = outputs
+    groups = {category.group for category in CATEGORIES.values()}
+    assert all(group in totals[0].data["text/plain"] for group in groups)
+    assert pictures(cards) == len(groups)
+    assert "done after" in episode[0].text
+    assert ": 1 by sokoban" in episode[0].text
+    assert pictures(episode) == 1
+    right, *wrong = [row.split("│")[2:-1] for row in rows(hostile[0])]
+    assert {float(score) for score in right} == {1}
+    assert len(wrong) == 13
+    assert {float(score) for row in wrong for score in row} == {0}
+    assert pictures(bars) == 1
+
+
+def rows(output):
+    """Lines of a table's body."""
+    return [line for line in output.data["text/plain"].splitlines() if line.startswith("│")]
 
 
 @pytest.mark.slow

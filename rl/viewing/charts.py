@@ -27,7 +27,7 @@ def baselines(categories: Mapping[str, Category], found: Mapping[str, Baseline])
     places = range(len(names))
     axes.barh(places, [found[name].mean for name in names], color=colours, label="all difficulties")
     easiest = [found[name].means[0] for name in names]
-    axes.plot(easiest, places, "k.", markersize=4, label="difficulty 0")
+    axes.plot(easiest, places, "k.", markersize=4, clip_on=False, label="difficulty 0")
     axes.set_yticks(places, [f"{name} ({categories[name].group})" for name in names], fontsize=7)
     axes.set(xlim=(0, 1), ylim=(len(names) - 0.4, -0.6), xlabel="mean score of blind guesses")
     axes.grid(axis="x", alpha=0.3)

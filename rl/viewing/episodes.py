@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -94,7 +95,8 @@ def follow(category: Category, task: Task, replies: Replies, kind: str = "oracle
             if done:
                 break
 
-    asyncio.run(run())
+    with ThreadPoolExecutor(1) as pool:  # a notebook's own event loop runs in this thread
+        pool.submit(asyncio.run, run()).result()
     rollout = env.rollout
     return Episode(kind, replies, rollout, len(rollout.turns), seen[0], judge(category, rollout))
 

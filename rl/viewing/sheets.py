@@ -60,7 +60,7 @@ def card(observation: Observation, reply: str, title: str) -> Pixels:
 
 def summary(replies: Sequence[str]) -> str:
     """The answers of an episode, one after the other."""
-    return " → ".join(texts.answer(reply, CHARACTERS) for reply in replies) or "(nothing)"
+    return " -> ".join(texts.answer(reply, CHARACTERS) for reply in replies) or "(nothing)"
 
 
 def _parts(parts: Sequence[Part]) -> list[Part]:
@@ -68,7 +68,7 @@ def _parts(parts: Sequence[Part]) -> list[Part]:
     found: list[Part] = []
     together: list[Pixels] = []
     caption = ""
-    for part, following in zip(parts, (*parts[1:], Text("")), strict=True):
+    for part, following in zip(parts, (*parts, Text(""))[1:], strict=True):
         picture = pictures.shown(part, ROOM - 2)
         if picture is not None:
             together.append(pictures.framed(picture, caption))
