@@ -34,7 +34,9 @@ def constraints(answer: str, reference: Mapping[str, Json]) -> float:
         return 0.0
     said = [normalise(sentence) for sentence in sentences(answer)]
     facts = [normalise(fact) for fact in reference["facts"]]
-    if said.count(facts[0]) != 1 or any(fact in said for fact in facts[1:]):
+    parsed = parse_json(answer)
+    beside = [normalise(key) for key in parsed] if isinstance(parsed, dict) else []
+    if said.count(facts[0]) != 1 or any(fact in (*said, *beside) for fact in facts[1:]):
         return 0.0
     return float(all(holds(answer, constraint) for constraint in reference["constraints"]))
 
@@ -45,15 +47,23 @@ def holds(answer: str, constraint: Constraint) -> bool:
 
 
 def sentences(answer: str) -> list[str]:
-    """What stands between full stops and line ends; the strings of a JSON object one by one."""
+    """What stands between full stops and line ends; the strings of a JSON object one by one.
+
+    Strings that are deeper in it too: an answer must not hide there what it says besides.
+    """
     parsed = parse_json(answer)
-    texts = list(parsed.values()) if isinstance(parsed, dict) else [answer]
     found = []
-    for text in texts:
-        for part in _SENTENCE_ENDS.split(text) if isinstance(text, str) else ():
+    for text in _strings(parsed) if isinstance(parsed, dict) else [answer]:
+        for part in _SENTENCE_ENDS.split(text):
             bare = part.strip().removeprefix(BULLET).strip()
             found += [bare] if bare else []
     return found
+
+
+def _strings(value: Json) -> list[str]:
+    """All values that are texts, in order."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [value] if isinstance(value, str) else [text for one in inner for text in _strings(one)]
 
 
 def num_words(answer: str) -> int:

@@ -16,7 +16,7 @@ MAX_DEPTH = 30  # of braces in braces
 Atom = tuple  # (base, subscript row, superscript row)
 Row = tuple[Atom, ...]
 
-_TOKEN = re.compile(r"\\[A-Za-z]+|\\[^A-Za-z]|[^\s\\]", re.DOTALL)
+_TOKEN = re.compile(r"\\[A-Za-z]+|\\[^A-Za-z]|\S", re.DOTALL)  # a last "\" is a token too
 _FRAMES = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"))
 _ARGUMENTS = {
     "\\frac": 2, "\\binom": 2, "\\sqrt": 1, "\\overline": 1, "\\underline": 1, "\\bar": 1,

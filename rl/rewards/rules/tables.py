@@ -40,6 +40,8 @@ def mapping_f1(answer: str, reference: Mapping[str, Json]) -> float:
     gold, said = parse_csv(reference["csv"]), parse_csv(answer)
     if not gold or not said or len(said) * GATE > len(gold) * (2 - GATE):
         return 0.0  # with so many, even all the true ones among them do not reach the gate
+    if _corner(answer) not in ("", _corner(reference["csv"])):
+        return 0.0  # words before a table begin in its corner: "not item,value"
     from scipy.optimize import linear_sum_assignment
 
     similar = _similarities(said, gold, tuple(reference.get("units", ())))
@@ -64,6 +66,11 @@ def parse_csv(answer: str) -> list[Entry] | None:
         for line in lines[1:]
         for name, value in zip(names, line[1:], strict=True)
     ]
+
+
+def _corner(table: str) -> str:
+    """Of a CSV table that can be read: what stands over its rows' names."""
+    return normalise(next(csv.reader(io.StringIO(table.strip()), strict=True))[0])
 
 
 def _similarities(said: list[Entry], gold: list[Entry], units: tuple[str, ...]) -> np.ndarray:

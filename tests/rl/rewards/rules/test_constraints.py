@@ -43,6 +43,9 @@ def test_the_fact_is_there(answer):
         "The star is red." + "x" * 5000,
         '{"The star is red": "yes"}',
         '[["The star is red"]]',
+        '{"a": "The star is red.", "b": ["The star is blue", "The star is green"]}',
+        '{"a": "The star is red.", "b": {"c": [{"d": "Or so. The star is blue."}]}}',
+        '{"The star is blue": "The star is red."}',
     ],
 )
 def test_the_fact_is_not_there(answer):

@@ -73,7 +73,7 @@ def test_no_formula(said):
 
 @pytest.mark.parametrize(
     "said", ["", " ", "$$", "{}", "{{}}", r"\left", r"\,", "x or y", "x=1, x=2", "the formula is x",
-    "x.", "xx"]
+    "x.", "xx", "x\\", "\\"]
 )  # fmt: skip
 def test_what_has_fooled_others(said):
     """OCRBench looks for the formula inside of the answer."""

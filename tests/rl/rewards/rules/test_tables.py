@@ -44,6 +44,8 @@ def test_mapping_by_hand(answer, f1):
         "item,price,count\ntea,10,200,5\ncoffee,40,100",
         "item\tprice\tcount\ntea\t10\t200",
         f"Here it is:\n{CSV}",
+        f"not {CSV}",
+        f"Here it is: {CSV}",
         f"```csv\n{CSV}```",
         "item,price,count\ntea,200,10\ncoffee,100,40",
         "item,price,count\ntea,nan,inf\ncoffee,inf,nan",
