@@ -10,13 +10,13 @@ from rl.viewing import texts
 from rl.viewing.episodes import Episode, Sample
 from rl.viewing.markup import Markup, join, tag
 from rl.viewing.measures import Measured
-from rl.viewing.sheets import MARK
+from rl.viewing.sheets import caption
 from rl.viewing.style import STYLE
 
 # Nothing is loaded but pictures beside the page; nothing runs.
 POLICY = "default-src 'none'; img-src 'self' file:; style-src 'unsafe-inline'"
-COLUMNS = ("category", "level", "benchmark")
-NUMBERS = ("turns", "random", "oracle = 1", "distractors = 0", "ms per task", "ms per verdict")
+NUMBERS = ("random", "oracle = 1", "distractors = 0", "ms per task", "ms per verdict", "turns")
+GROWN = 168  # pixels: where no picture of a task is that wide, all are shown larger
 
 
 def index(found: Sequence[Measured], seeds: int, guesses: int) -> str:
@@ -78,9 +78,8 @@ def category(one: Measured, pictures: Sequence[Sequence[Markup]], episodes: Sequ
     return _document(f"{about.name} – the gym", join(*head, *sections))
 
 
-def picture(path: str, size: tuple[int, int], alt: str, caption: str = "") -> Markup:
-    """A picture beside the page, small ones grown; leads to the file."""
-    grown = max(1, 168 // size[0])
+def picture(path: str, size: tuple[int, int], grown: int, alt: str, caption: str = "") -> Markup:
+    """A picture beside the page, shown `grown` times as large; leads to the file."""
     image = tag(
         "img",
         src=path,
@@ -96,9 +95,8 @@ def picture(path: str, size: tuple[int, int], alt: str, caption: str = "") -> Ma
 
 def _figures(found: Sequence[Measured]) -> Markup:
     """The table of all categories, those of a group below its name."""
-    head = [tag("th", name) for name in COLUMNS]
-    head += [tag("th", name, class_="number") for name in NUMBERS]
-    rows = [tag("tr", *head)]
+    numbers = (tag("th", name, class_="number") for name in NUMBERS)
+    rows = [tag("tr", tag("th", "category"), *numbers, tag("th", "level"), tag("th", "benchmark"))]
     for group in dict.fromkeys(one.category.group for one in found):
         members = [one for one in found if one.category.group == group]
         rows.append(tag("tr", tag("td", f"{group} ({len(members)})", colspan=9), class_="group"))
@@ -111,12 +109,12 @@ def _row(one: Measured) -> Markup:
     return tag(
         "tr",
         tag("td", tag("a", about.name, href=f"{about.name}.html")),
-        tag("td", about.level),
-        tag("td", about.benchmark, class_="text"),
-        tag("td", str(about.max_turns), class_="number"),
         tag("td", f"{mean:.3f}", _bar(mean), class_="number"),
         *(_share(*one.expected[kind]) for kind in ("oracle", "distractor")),
         *(tag("td", f"{ms:.1f}", class_="number") for ms in (one.draw_ms, one.judge_ms)),
+        tag("td", str(about.max_turns), class_="number"),
+        tag("td", about.level),
+        tag("td", about.benchmark, class_="text"),
     )
 
 
@@ -138,8 +136,13 @@ def _thumbnail(about: Category) -> Markup:
 def _sample(sample: Sample, elements: Sequence[Markup], episode_path: str) -> Markup:
     """One task: what is seen, and what is said of each reply."""
     task = sample.task
-    said = [part.text for part in task.observation.parts if isinstance(part, Text)]
-    asked = "\n".join(text for text in said if len(text.strip()) > MARK)
+    seen = task.observation.parts
+    said = [
+        part.text
+        for i, part in enumerate(seen)
+        if isinstance(part, Text) and not caption(seen, i + 1)
+    ]
+    asked = "\n".join(said).strip()
     others = [episode for episode in sample.episodes if episode.kind == "distractor"]
     chinese = "zh" if task.language == "zh" else None
     parts = [
@@ -166,7 +169,8 @@ def _said(episode: Episode) -> Markup:
     """Replies, and the verdict on them."""
     verdict = episode.verdict
     value = verdict.kind if verdict.value is None else f"{verdict.value:g}"
-    turns = f"{episode.length} turns, {episode.rollout.ended}, " if len(episode.replies) > 1 else ""
+    ended = episode.rollout.ended or "not ended"
+    turns = f"{episode.length} turns, {ended}, " if len(episode.replies) > 1 else ""
     told = f"{value} ({turns}{1000 * verdict.seconds:.1f} ms)"
     mood = "" if episode.kind == "guess" and episode.expected else " good"
     mood = mood if episode.expected else " bad"

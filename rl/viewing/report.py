@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mmtp.data.records import Text, Video
+from mmtp.data.records import Video
 from rl.envs.category import Category
 from rl.types import DIFFICULTIES
 from rl.viewing import measures, page, pictures, sheets
@@ -61,21 +61,20 @@ def _write_category(one: Measured, folder: Path, seeds: int) -> None:
 
 
 def _pictures(sample: Sample, folder: Path) -> list[Markup]:
-    """Writes the pictures of a task's first observation."""
+    """Writes the pictures of a task's first observation; all are shown in one scale."""
     parts, found = sample.task.observation.parts, []
-    for number, part in enumerate(parts):
-        drawn = pictures.shown(part)
-        if drawn is None:
-            continue
+    shown = {
+        i: drawn for i, part in enumerate(parts) if (drawn := pictures.shown(part)) is not None
+    }
+    widest = max((drawn.shape[1] for drawn in shown.values()), default=1)
+    grown = max(1, page.GROWN // widest)
+    for number, drawn in shown.items():
         path = f"{_stem(sample)}_{number}.png"
         pictures.save(drawn, folder / path)
+        what = "Frames" if isinstance(parts[number], Video) else "Picture"
+        alt = f"{what} {len(found) + 1} of {sample.task.id}"
         size = (drawn.shape[1], drawn.shape[0])
-        clip = isinstance(part, Video)
-        before = parts[number - 1] if number else None
-        short = isinstance(before, Text) and len(before.text.strip()) <= sheets.MARK
-        caption = before.text.strip() if isinstance(before, Text) and short else ""
-        alt = f"{'Frames' if clip else 'Picture'} {number + 1} of {sample.task.id}"
-        found.append(page.picture(path, size, alt, caption))
+        found.append(page.picture(path, size, grown, alt, sheets.caption(parts, number)))
     return found
 
 

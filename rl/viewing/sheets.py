@@ -63,23 +63,26 @@ def summary(replies: Sequence[str]) -> str:
     return " -> ".join(texts.answer(reply, CHARACTERS) for reply in replies) or "(nothing)"
 
 
+def caption(parts: Sequence[Part], number: int) -> str:
+    """The text right before a picture if it is short, such as an option's letter; else ""."""
+    if not 0 < number < len(parts) or isinstance(parts[number], Text):
+        return ""
+    before = parts[number - 1]
+    text = before.text.strip() if isinstance(before, Text) else ""
+    return text if len(text) <= MARK else ""
+
+
 def _parts(parts: Sequence[Part]) -> list[Part]:
     """Texts that fit, and one picture in place of each row of pictures."""
     found: list[Part] = []
     together: list[Pixels] = []
-    caption = ""
-    for part, following in zip(parts, (*parts, Text(""))[1:], strict=True):
+    for number, part in enumerate(parts):
         picture = pictures.shown(part, ROOM - 2)
         if picture is not None:
-            together.append(pictures.framed(picture, caption))
-            caption = ""
-        elif isinstance(part, Text) and part.text.strip():
-            if len(part.text.strip()) <= MARK and not isinstance(following, Text):
-                caption = part.text.strip()  # an option's letter goes with its picture
-                continue
-            found += _joined(together)
+            together.append(pictures.framed(picture, caption(parts, number)))
+        elif isinstance(part, Text) and part.text.strip() and not caption(parts, number + 1):
+            found += [*_joined(together), Text(_broken(part.text))]
             together = []
-            found.append(Text(_broken(part.text)))
     return [*found, *_joined(together)]
 
 
