@@ -1,7 +1,7 @@
 """The pages of a report: one with all figures and contact sheets, and one of each category."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mmtp.data.records import Text
 from rl.envs.category import Category, Replies
@@ -39,12 +39,14 @@ def index(found: Sequence[Measured], seeds: int, guesses: int) -> str:
     return _document("The gym", body)
 
 
-def category(one: Measured, pictures: Sequence[Sequence[Markup]], episodes: Sequence[str]) -> str:
+def category(
+    one: Measured, pictures: Sequence[Mapping[int, Markup]], episodes: Sequence[str]
+) -> str:
     """The page of a category.
 
     Args:
         one: with its samples.
-        pictures: elements of each sample's pictures.
+        pictures: elements of each sample's pictures, by their places in its observation.
         episodes: paths of sheets of the oracle's episodes; "" where there is one turn.
     """
     about, baseline = one.category, one.baseline
@@ -133,22 +135,13 @@ def _thumbnail(about: Category) -> Markup:
     return tag("a", image, tag("span", about.name), href=path)
 
 
-def _sample(sample: Sample, elements: Sequence[Markup], episode_path: str) -> Markup:
+def _sample(sample: Sample, elements: Mapping[int, Markup], episode_path: str) -> Markup:
     """One task: what is seen, and what is said of each reply."""
     task = sample.task
-    seen = task.observation.parts
-    said = [
-        part.text
-        for i, part in enumerate(seen)
-        if isinstance(part, Text) and not caption(seen, i + 1)
-    ]
-    asked = "\n".join(said).strip()
     others = [episode for episode in sample.episodes if episode.kind == "distractor"]
-    chinese = "zh" if task.language == "zh" else None
     parts = [
         tag("small", f"{task.id}, drawn in {1000 * sample.seconds:.1f} ms"),
-        tag("div", *elements, class_="pictures"),
-        tag("div", asked, class_="question", lang=chinese),
+        *_seen(sample, elements),
         tag("h3", "right"),
         *(_said(episode) for episode in sample.episodes if episode.kind == "oracle"),
         tag("h3", "a blind guess"),
@@ -163,6 +156,23 @@ def _sample(sample: Sample, elements: Sequence[Markup], episode_path: str) -> Ma
         link = tag("div", tag("a", seen, href=episode_path), class_="pictures")
         parts.append(_folded("the right episode, turn by turn", link))
     return tag("article", *parts)
+
+
+def _seen(sample: Sample, elements: Mapping[int, Markup]) -> list[Markup]:
+    """Texts and pictures in order; pictures that follow each other stand in a row."""
+    parts, found, row = sample.task.observation.parts, [], []
+    language = "zh" if sample.task.language == "zh" else None
+    for number, part in enumerate(parts):
+        if number in elements:
+            row.append(elements[number])
+        elif isinstance(part, Text) and part.text.strip() and not caption(parts, number + 1):
+            found += [_in_row(row), tag("div", part.text.strip(), class_="question", lang=language)]
+            row = []
+    return [*found, _in_row(row)]
+
+
+def _in_row(elements: Sequence[Markup]) -> Markup:
+    return tag("div", *elements, class_="pictures") if elements else Markup()
 
 
 def _said(episode: Episode) -> Markup:

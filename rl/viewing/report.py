@@ -60,9 +60,13 @@ def _write_category(one: Measured, folder: Path, seeds: int) -> None:
     _put(folder / f"{name}.html", page.category(one, elements, episodes))
 
 
-def _pictures(sample: Sample, folder: Path) -> list[Markup]:
-    """Writes the pictures of a task's first observation; all are shown in one scale."""
-    parts, found = sample.task.observation.parts, []
+def _pictures(sample: Sample, folder: Path) -> dict[int, Markup]:
+    """Writes the pictures of a task's first observation; all are shown in one scale.
+
+    Returns:
+        Their elements, by the places of the pictures in the observation.
+    """
+    parts, found = sample.task.observation.parts, {}
     shown = {
         i: drawn for i, part in enumerate(parts) if (drawn := pictures.shown(part)) is not None
     }
@@ -74,7 +78,7 @@ def _pictures(sample: Sample, folder: Path) -> list[Markup]:
         what = "Frames" if isinstance(parts[number], Video) else "Picture"
         alt = f"{what} {len(found) + 1} of {sample.task.id}"
         size = (drawn.shape[1], drawn.shape[0])
-        found.append(page.picture(path, size, grown, alt, sheets.caption(parts, number)))
+        found[number] = page.picture(path, size, grown, alt, sheets.caption(parts, number))
     return found
 
 

@@ -250,6 +250,18 @@ def test_every_verdict_of_a_report_is_shown(written):
         assert shown.xpath("span")[0].text.startswith(f"1 ({len(category.oracle(task))} turns")
 
 
+def test_texts_and_pictures_of_a_report_are_in_order(tmp_path):
+    report.write([CATEGORIES["photo_match"]], tmp_path, 1, 5)
+    article = pages(tmp_path)["photo_match"].xpath("//article")[1]
+    task = make_task(CATEGORIES["photo_match"], 0, 1)
+    letters = [part.text for part in task.observation.parts[:-1] if isinstance(part, Text)]
+    (row,) = article.xpath("div[@class='pictures']")
+    assert [one.text_content() for one in row] == ["", *letters]
+    widths = [int(one.get("width")) for one in row.xpath(".//img")]
+    assert widths == [np.shape(p.data)[1] for p in task.observation.parts if hasattr(p, "data")]
+    assert row.getnext().text == task.observation.parts[-1].text
+
+
 def test_figures_of_a_report(written):
     figures = json.loads((written / "summary.json").read_text(encoding="utf-8"))
     assert (figures["seeds"], figures["guesses"]) == (1, 10)
