@@ -20,6 +20,7 @@ from rl.viewing.episodes import Episode
 ROOM = sheet.WIDTH - 4  # pixels: of a picture on a card
 CHARACTERS = 700  # of one text on a card
 COLUMNS = 4  # cards in a row of an episode
+CHINESE = "\u2e80"  # it and its punctuation begin here
 MARK = 3  # characters: a text no longer than this before a picture is its caption
 
 
@@ -91,16 +92,33 @@ def _joined(together: Sequence[Pixels]) -> list[Image]:
 
 
 def _broken(text: str) -> str:
-    """A text of which no word is wider than a card."""
+    """A text in lines that fit on a card. Chinese, which breaks anywhere, is left as it is."""
     lines = texts.visible(text, CHARACTERS).replace("\t", "    ").split("\n")
-    return "\n".join(" ".join(_halved(word) for word in line.split(" ")) for line in lines)
+    return "\n".join(part for line in lines for part in _packed(line))
 
 
-def _halved(word: str) -> str:
-    """A word with spaces in it, where it is too long."""
-    if not word.isascii() or text_width(word, sheet.SIZE) <= ROOM - 60:
-        return word
-    return f"{_halved(word[: len(word) // 2])} {_halved(word[len(word) // 2 :])}"
+def _packed(line: str) -> list[str]:
+    """Words of a line as long as they fit, then those of the next one, moved in alike."""
+    if any(character >= CHINESE for character in line):
+        return [line]
+    margin = line[: len(line) - len(line.lstrip())]
+    room = ROOM - 8 - 6 * len(margin)  # the sheet moves a line in by 6 pixels a space
+    packed = [""]
+    for word in (part for whole in line.split() for part in _halved(whole, room)):
+        longer = f"{packed[-1]} {word}".strip()
+        if text_width(longer, sheet.SIZE) <= room:
+            packed[-1] = longer
+        else:
+            packed.append(word)
+    return [margin + one for one in packed]
+
+
+def _halved(word: str, room: float) -> list[str]:
+    """A word in pieces that fit."""
+    if len(word) < 2 or text_width(word, sheet.SIZE) <= room:
+        return [word]
+    middle = len(word) // 2
+    return _halved(word[:middle], room) + _halved(word[middle:], room)
 
 
 def _row(cards: Sequence[Pixels], columns: int) -> Pixels:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lxml import html
 from PIL import Image
 
+from cogvit_jax.data.rendering.canvas import text_width
 from mmtp.data.records import Image as Picture
 from mmtp.data.records import Text
 from rl import gym
@@ -353,6 +354,20 @@ def test_every_picture_is_on_a_card():
     assert widths == [sheets.ROOM - 2, 50, 60]
     tops = [place[:, 0].min() for place in places]
     assert tops[1] == tops[2] > tops[0]
+
+
+def test_words_of_a_card_stay_whole_and_fit():
+    text = 'Give “name…” as {"a": 1}, then ' + "9" * 200 + "\n    " + "indented words " * 12
+    lines = sheets._broken(text).split("\n")
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "").replace("\n", "")
+    for line in lines:
+        inset = 6 * (len(line) - len(line.lstrip()))
+        assert inset + text_width(line.strip(), sheets.sheet.SIZE) <= sheets.ROOM - 8
+    pieces = [word for line in lines for word in line.split() if "9" not in word]
+    assert pieces == [word for word in text.split() if "9" not in word]
+    assert lines[-1].startswith("    indented")
+    chinese = "有几个红色圆形？" * 20
+    assert sheets._broken(chinese) == chinese
 
 
 def test_frames_of_a_clip_are_all_there():
