@@ -46,7 +46,7 @@ def parse_calls(text: str, tools: Sequence[Mapping[str, Json]]) -> list[Call] | 
 
     Args:
         text: a whole reply.
-        tools: schemas as in `rl.envs.tool_schemas`; they say which arguments are strings. The
+        tools: schemas as in `rl.envs.parts.tool_schemas`; they say which arguments are strings. The
             arguments of tools that are not there are all taken for strings.
 
     Returns:

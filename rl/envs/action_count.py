@@ -7,8 +7,8 @@ from mmtp.data.records import Text
 from mmtp.data.tasks import scenes
 from mmtp.data.tasks.scenes import Shape
 from rl.answers.reply import boxed
-from rl.envs import clips
 from rl.envs.category import Category, Draw, Drawn, Replies, by_answer
+from rl.envs.drawing import clips
 from rl.rewards.rules import counts
 from rl.types import Task
 

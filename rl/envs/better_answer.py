@@ -11,8 +11,8 @@ from cogvit_jax.data.rendering.canvas import pick
 from mmtp.data.records import Image, Text
 from rl.answers.numbers import letter, parse_choice, parse_integer
 from rl.answers.reply import boxed
-from rl.envs import statements
 from rl.envs.category import Category, Draw, Drawn, Replies, by_answer
+from rl.envs.parts import statements
 from rl.types import Json, Task
 
 ASKS = {

@@ -9,8 +9,8 @@ from mmtp.data.records import Image, Text
 from rl.answers.places3d import AXES, Box3D, box_of, write_box_3d
 from rl.answers.reply import boxed
 from rl.envs.category import Category, Draw, Drawn, Replies, by_answer
-from rl.envs.draw_world import draw
-from rl.envs.world import COLOURS, Camera, Solid, stand
+from rl.envs.drawing.draw_world import draw
+from rl.envs.drawing.world import COLOURS, Camera, Solid, stand
 from rl.rewards.rules import boxes3d
 from rl.types import Task
 

@@ -30,9 +30,9 @@ from mmtp.data.records import Image, Text
 from rl.answers import gui
 from rl.answers.gui_family import Answer, Finish
 from rl.answers.reply import answer_of
-from rl.envs.browser_acts import MARKS, STATE, perform, with_marks
-from rl.envs.chromium import SECONDS, BrowserMissing, Chromium, missing
-from rl.envs.screen_prompts import ACTIONS, GOAL, NOTHING
+from rl.envs.gui.browser_acts import MARKS, STATE, perform, with_marks
+from rl.envs.gui.chromium import SECONDS, BrowserMissing, Chromium, missing
+from rl.envs.gui.screen_prompts import ACTIONS, GOAL, NOTHING
 from rl.types import Action, Json, Observation, Rollout, Task, Turn, Verdict
 
 NAME = "miniwob"

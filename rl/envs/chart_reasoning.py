@@ -7,10 +7,10 @@ import numpy as np
 from cogvit_jax.data.rendering import texts
 from cogvit_jax.data.rendering.canvas import COLOURS, pick, pick_some
 from mmtp.data.records import Image, Text
-from rl.envs import short_answers
 from rl.envs.category import Category, Draw, Drawn, by_answer
-from rl.envs.draw_charts import SIZES, Chart, cities, random_chart, years
-from rl.envs.paint_charts import paint, scatter
+from rl.envs.drawing.draw_charts import SIZES, Chart, cities, random_chart, years
+from rl.envs.drawing.paint_charts import paint, scatter
+from rl.envs.parts import short_answers
 from rl.rewards.rules.short import short
 from rl.types import Json
 

@@ -7,8 +7,8 @@ from cogvit_jax.data.rendering.canvas import pick, pick_some
 from mmtp.data.records import Image, Text
 from rl.answers.reply import boxed
 from rl.envs.category import Category, Draw, Drawn, Replies, by_answer
-from rl.envs.draw_charts import KINDS, SIZES, Chart, random_chart
-from rl.envs.paint_charts import paint
+from rl.envs.drawing.draw_charts import KINDS, SIZES, Chart, random_chart
+from rl.envs.drawing.paint_charts import paint
 from rl.rewards.rules.tables import mapping_f1
 from rl.types import Task
 

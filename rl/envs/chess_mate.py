@@ -9,8 +9,8 @@ from jaxtyping import UInt8
 from cogvit_jax.data.rendering.canvas import BLACK, WHITE, Colour, new_sheet, pick
 from mmtp.data.records import Image, Text
 from rl.answers.reply import boxed
-from rl.envs import chess_rules
 from rl.envs.category import Category, Draw, Drawn, Replies, by_answer
+from rl.envs.parts import chess_rules
 from rl.types import Json, Task
 
 ASK = {

@@ -8,9 +8,9 @@ from cogvit_jax.data.rendering.canvas import pick, pick_some
 from mmtp.data.records import Image, Text
 from mmtp.data.tasks import scenes
 from rl.answers.reply import boxed
-from rl.envs import statements
 from rl.envs.category import Category, Draw, Drawn, Replies, by_answer
-from rl.envs.search_world import dump
+from rl.envs.parts import statements
+from rl.envs.parts.search_world import dump
 from rl.rewards.rules import constraints as rule
 from rl.types import Json, Task
 

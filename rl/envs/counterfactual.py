@@ -6,7 +6,7 @@ from cogvit_jax.data.rendering.canvas import COLOURS, WHITE, mix, new_sheet, pic
 from mmtp.data.records import Image, Text
 from rl.answers.reply import boxed
 from rl.envs.category import Category, Draw, Drawn, Replies, by_answer
-from rl.envs.draw_habits import HABITS, SIDE
+from rl.envs.drawing.draw_habits import HABITS, SIDE
 from rl.rewards.rules import counts
 from rl.types import Task
 

@@ -7,10 +7,10 @@ import numpy as np
 
 from cogvit_jax.data.rendering.canvas import pick, pick_some
 from mmtp.data.records import Image, Text
-from rl.envs import choices
 from rl.envs.category import Category, Draw, Drawn, by_answer
-from rl.envs.draw_world import draw
-from rl.envs.world import COLOURS, KINDS, Camera, stand
+from rl.envs.drawing.draw_world import draw
+from rl.envs.drawing.world import COLOURS, KINDS, Camera, stand
+from rl.envs.parts import choices
 from rl.rewards.rules import choice
 
 SIZES = ((168, 112), (224, 168), (280, 196), (336, 252), (448, 336))

@@ -9,7 +9,15 @@ from mmtp.data.records import Image, Text
 from mmtp.data.tasks.scenes import COLOURS
 from rl.answers.reply import boxed
 from rl.envs.category import Category, Draw, Drawn, Replies, by_answer
-from rl.envs.draw_items import KINDS, NAMES, SIDES, box_in_thousandths, draw, light_ground, scatter
+from rl.envs.drawing.draw_items import (
+    KINDS,
+    NAMES,
+    SIDES,
+    box_in_thousandths,
+    draw,
+    light_ground,
+    scatter,
+)
 from rl.rewards.rules import boxes
 from rl.types import Json, Task
 

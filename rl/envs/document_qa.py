@@ -6,9 +6,9 @@ from cogvit_jax.data.rendering import texts
 from cogvit_jax.data.rendering.canvas import pick, pick_some
 from mmtp.data.records import Image, Text
 from rl.answers.reply import boxed
-from rl.envs import short_answers
 from rl.envs.category import Category, Draw, Drawn, Replies, by_answer
-from rl.envs.draw_documents import form, grain
+from rl.envs.drawing.draw_documents import form, grain
+from rl.envs.parts import short_answers
 from rl.rewards.rules.fields import similarity
 from rl.rewards.rules.short import short
 from rl.types import Task

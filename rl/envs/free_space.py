@@ -13,8 +13,8 @@ from mmtp.data.tasks.scenes import COLOURS, PALETTE
 from rl.answers.places import write
 from rl.answers.reply import boxed
 from rl.envs.category import Category, Draw, Drawn, Replies, by_answer
-from rl.envs.draw_items import KINDS, Item, draw_on, light_ground, outline_in_thousandths
-from rl.envs.place_attacks import box_attacks, scattered_points
+from rl.envs.drawing.draw_items import KINDS, Item, draw_on, light_ground, outline_in_thousandths
+from rl.envs.parts.place_attacks import box_attacks, scattered_points
 from rl.rewards.rules import points
 from rl.types import Task
 

@@ -16,7 +16,7 @@ from mmtp.data.records import Image, Text
 from rl.answers.calls import Call, write_calls
 from rl.answers.reply import boxed
 from rl.envs.category import Category, Draw, Drawn, Replies
-from rl.envs.chores import CHORES, shown
+from rl.envs.parts.chores import CHORES, shown
 from rl.rewards.rules.tool_calls import NONE, tool_calls
 from rl.types import Json, Rollout, Task
 

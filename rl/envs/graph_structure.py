@@ -8,8 +8,8 @@ import numpy as np
 from cogvit_jax.data.rendering.canvas import COLOURS, pick
 from mmtp.data.records import Image, Text
 from rl.answers.reply import boxed
-from rl.envs import draw_graphs
 from rl.envs.category import Category, Draw, Drawn, Replies, by_answer
+from rl.envs.drawing import draw_graphs
 from rl.rewards.rules import graphs
 from rl.types import Json, Task
 

@@ -7,14 +7,14 @@ from mmtp.data.records import Image, Part, Text
 from rl.answers import gui
 from rl.answers.gui_family import Action, Click
 from rl.answers.reply import boxed
-from rl.envs import screen_goals as goals
-from rl.envs import screen_states as states
 from rl.envs.category import Category, Draw, Drawn, Replies, by_answer
-from rl.envs.screen_acts import act
-from rl.envs.screen_goals import Change
-from rl.envs.screen_paint import paint
-from rl.envs.screen_plans import full_screen, several_pages
-from rl.envs.screens import Screen, draw_screen, find, here
+from rl.envs.gui import screen_goals as goals
+from rl.envs.gui import screen_states as states
+from rl.envs.gui.screen_acts import act
+from rl.envs.gui.screen_goals import Change
+from rl.envs.gui.screen_paint import paint
+from rl.envs.gui.screen_plans import full_screen, several_pages
+from rl.envs.gui.screens import Screen, draw_screen, find, here
 from rl.rewards.rules import counts
 from rl.types import Task
 

@@ -6,12 +6,12 @@ from cogvit_jax.data.rendering.canvas import pick
 from mmtp.data.records import Image, Text
 from rl.answers.places import write
 from rl.answers.reply import boxed
-from rl.envs import screen_layout as layout
-from rl.envs import screen_states as states
 from rl.envs.category import Category, Draw, Drawn, Replies, by_answer
-from rl.envs.screen_paint import paint
-from rl.envs.screen_plans import full_screen
-from rl.envs.screens import Screen, draw_screen, find, here
+from rl.envs.gui import screen_layout as layout
+from rl.envs.gui import screen_states as states
+from rl.envs.gui.screen_paint import paint
+from rl.envs.gui.screen_plans import full_screen
+from rl.envs.gui.screens import Screen, draw_screen, find, here
 from rl.rewards.rules import text
 from rl.types import Json, Task
 

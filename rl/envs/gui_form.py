@@ -1,7 +1,7 @@
 """A form on a computer: fill it in as asked and send it; calls of the pc dialect."""
 
-from rl.envs import screen_episodes as episodes
 from rl.envs.category import Category
+from rl.envs.gui import screen_episodes as episodes
 
 CATEGORY = Category(
     name="gui_form",

@@ -7,14 +7,14 @@ from mmtp.data.records import Image, Text
 from mmtp.data.tasks.scenes import SHAPES
 from rl.answers.places import write
 from rl.answers.reply import boxed
-from rl.envs import screen_goals as goals
-from rl.envs import screen_layout as layout
 from rl.envs.category import Category, Draw, Drawn, Replies, by_answer
-from rl.envs.place_attacks import box_attacks, scattered_points
-from rl.envs.screen_layout import Spot
-from rl.envs.screen_paint import paint
-from rl.envs.screen_plans import full_screen
-from rl.envs.screens import NAMES, Screen, draw_screen, find
+from rl.envs.gui import screen_goals as goals
+from rl.envs.gui import screen_layout as layout
+from rl.envs.gui.screen_layout import Spot
+from rl.envs.gui.screen_paint import paint
+from rl.envs.gui.screen_plans import full_screen
+from rl.envs.gui.screens import NAMES, Screen, draw_screen, find
+from rl.envs.parts.place_attacks import box_attacks, scattered_points
 from rl.rewards.rules import gui_actions
 from rl.types import Task
 

@@ -1,7 +1,7 @@
 """A telephone: change settings or find a number; JSON actions, scrolling, pages."""
 
-from rl.envs import screen_episodes as episodes
 from rl.envs.category import Category
+from rl.envs.gui import screen_episodes as episodes
 
 CATEGORY = Category(
     name="gui_mobile",

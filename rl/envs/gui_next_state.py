@@ -7,15 +7,15 @@ from mmtp.data.records import Image, Part, Text
 from rl.answers import gui
 from rl.answers.gui_family import Click
 from rl.answers.numbers import letter
-from rl.envs import options
-from rl.envs import screen_goals as goals
-from rl.envs import screen_layout as layout
 from rl.envs.category import Category, Draw, Drawn, by_answer
-from rl.envs.screen_acts import act
-from rl.envs.screen_layout import Spot
-from rl.envs.screen_paint import paint
-from rl.envs.screen_plans import DIALECTS, several_pages
-from rl.envs.screens import Screen, draw_screen, here, widgets
+from rl.envs.gui import screen_goals as goals
+from rl.envs.gui import screen_layout as layout
+from rl.envs.gui.screen_acts import act
+from rl.envs.gui.screen_layout import Spot
+from rl.envs.gui.screen_paint import paint
+from rl.envs.gui.screen_plans import DIALECTS, several_pages
+from rl.envs.gui.screens import Screen, draw_screen, here, widgets
+from rl.envs.parts import choices
 from rl.rewards.rules import choice
 from rl.types import Json
 
@@ -49,7 +49,7 @@ def draw(context: Draw) -> Drawn:
     parts.append(Text(_THEN[language].format(clicked)))
     for place, number in enumerate(order):
         parts += [Text(f"{letter(place)}:"), Image(pictures[number])]
-    parts.append(Text(options.ASK[language]))
+    parts.append(Text(choices.FORM[language]))
     names = [_SAME[language].format(letter(i)) for i in range(COUNT)]
     return Drawn(tuple(parts), {"answer": order.index(0), "options": names})
 
@@ -101,7 +101,7 @@ CATEGORY = Category(
     scale="things that can be clicked: 5 … 40; pages: 1 … 3",
     draw=draw,
     score=by_answer(choice.choice),
-    oracle=options.oracle,
-    distractors=options.distractors,
-    guess=options.guess,
+    oracle=choices.oracle,
+    distractors=choices.distractors,
+    guess=choices.guess,
 )

@@ -17,14 +17,14 @@ from rl.answers.gui_family import (
     to_json,
 )
 from rl.answers.reply import boxed
-from rl.envs import screen_goals as goals
-from rl.envs import screen_layout as layout
 from rl.envs.category import Category, Draw, Drawn, Replies, by_answer
-from rl.envs.screen_goals import Change
-from rl.envs.screen_paint import paint
-from rl.envs.screen_plans import DIALECTS, full_screen
-from rl.envs.screen_prompts import ACTIONS, GOAL, NEXT
-from rl.envs.screens import Screen, draw_screen, here
+from rl.envs.gui import screen_goals as goals
+from rl.envs.gui import screen_layout as layout
+from rl.envs.gui.screen_goals import Change
+from rl.envs.gui.screen_paint import paint
+from rl.envs.gui.screen_plans import DIALECTS, full_screen
+from rl.envs.gui.screen_prompts import ACTIONS, GOAL, NEXT
+from rl.envs.gui.screens import Screen, draw_screen, here
 from rl.rewards.rules import gui_actions
 from rl.types import Json, Task
 

@@ -1,7 +1,7 @@
 """Web pages: set what is asked, over several pages, then answer; a set of marks."""
 
-from rl.envs import screen_episodes as episodes
 from rl.envs.category import Category
+from rl.envs.gui import screen_episodes as episodes
 
 CATEGORY = Category(
     name="gui_web",

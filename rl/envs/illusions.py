@@ -2,9 +2,9 @@
 
 from cogvit_jax.data.rendering.canvas import pick
 from mmtp.data.records import Image, Text
-from rl.envs import options
 from rl.envs.category import Category, Draw, Drawn, by_answer
-from rl.envs.draw_illusions import ILLUSIONS
+from rl.envs.drawing.draw_illusions import ILLUSIONS
+from rl.envs.parts import choices
 from rl.rewards.rules import choice
 
 ASKS = {
@@ -38,7 +38,7 @@ def draw(context: Draw) -> Drawn:
     order = rng.permutation(3).tolist()
     shown = [[*names, EQUAL[language]][i] for i in order]
     reference = {"answer": order.index(truth), "options": shown, "asked": asked, "sizes": sizes}
-    question = f"{question}\n{options.lettered(shown, language)}"
+    question = f"{question}\n{choices.lettered(shown, language)}"
     return Drawn((Image(pixels), Text(question)), reference)
 
 
@@ -50,7 +50,7 @@ CATEGORY = Category(
     scale="difference from 36 % of the length to 9 %, against a stronger illusion",
     draw=draw,
     score=by_answer(choice.choice),
-    oracle=options.oracle,
-    distractors=options.distractors,
-    guess=options.guess,
+    oracle=choices.oracle,
+    distractors=choices.distractors,
+    guess=choices.guess,
 )

@@ -7,8 +7,9 @@ import numpy as np
 from cogvit_jax.data.rendering.canvas import pick
 from mmtp.data.records import Image, Text
 from rl.answers.reply import boxed
-from rl.envs import draw_mazes, grid_games
 from rl.envs.category import Category, Draw, Drawn, Replies, Step
+from rl.envs.drawing import draw_mazes
+from rl.envs.parts import grid_games
 from rl.rewards.rules import moves
 from rl.types import Json, Rollout, Task
 

@@ -5,8 +5,8 @@ import numpy as np
 from cogvit_jax.data.rendering.canvas import pick
 from mmtp.data.records import Image, Text
 from rl.answers.reply import boxed
-from rl.envs import draw_mazes
 from rl.envs.category import Category, Draw, Drawn, Replies, by_answer
+from rl.envs.drawing import draw_mazes
 from rl.rewards.rules import moves
 from rl.types import Task
 

@@ -9,8 +9,8 @@ from cogvit_jax.data.rendering.canvas import pick, pick_some
 from mmtp.data.records import Image, Text
 from rl.answers.reply import boxed
 from rl.envs.category import Category, Draw, Drawn, Replies, by_answer
-from rl.envs.draw_world import draw
-from rl.envs.world import COLOURS, KINDS, Camera, Solid, stand
+from rl.envs.drawing.draw_world import draw
+from rl.envs.drawing.world import COLOURS, KINDS, Camera, Solid, stand
 from rl.rewards.rules import metric
 from rl.types import Json, Task
 

@@ -9,8 +9,8 @@ from mmtp.data.records import Text
 from mmtp.data.tasks import scenes
 from mmtp.data.tasks.scenes import Shape
 from rl.answers.reply import boxed
-from rl.envs import clips
 from rl.envs.category import Category, Draw, Drawn, Replies, by_answer
+from rl.envs.drawing import clips
 from rl.rewards.rules import tracks
 from rl.types import Task
 
@@ -108,7 +108,7 @@ def guess(task: Task, rng: np.random.Generator) -> Replies:
 CATEGORY = Category(
     name="object_tracking",
     group="video",
-    level="trajectory",
+    level="grounding",
     benchmark="LaSOT, GOT-10k; GLM-V's boxes keyed by second",
     scale="other shapes: 0 … 4; frames: 3 … 13; asked seconds: 3 … 5",
     draw=draw,

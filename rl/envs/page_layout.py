@@ -8,7 +8,7 @@ from cogvit_jax.data.rendering.canvas import pick
 from mmtp.data.records import Image, Text
 from rl.answers.reply import boxed
 from rl.envs.category import Category, Draw, Drawn, Replies, by_answer
-from rl.envs.draw_documents import grain, page
+from rl.envs.drawing.draw_documents import grain, page
 from rl.rewards.rules.layout import layout
 from rl.types import Json, Task
 

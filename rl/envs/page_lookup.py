@@ -9,7 +9,7 @@ from cogvit_jax.data.rendering.canvas import BLACK, new_sheet, pick, pick_some
 from mmtp.data.records import Image, Text
 from rl.answers.reply import boxed
 from rl.envs.category import Category, Draw, Drawn, Replies, by_answer
-from rl.envs.draw_documents import PAPERS, Line, receipt
+from rl.envs.drawing.draw_documents import PAPERS, Line, receipt
 from rl.rewards.rules.fields import cited
 from rl.types import Task
 

@@ -14,9 +14,9 @@ from mmtp.data.records import Image, Part, Text
 from rl.answers.calls import Call, write_call
 from rl.answers.json_answer import parse_json
 from rl.answers.reply import boxed
-from rl.envs import search_world, tool_turns
 from rl.envs.category import Category, Draw, Drawn, Replies, Step
-from rl.envs.tool_schemas import OPEN_PAGE, SEARCH_IMAGE, SEARCH_TEXT
+from rl.envs.parts import search_world, tool_turns
+from rl.envs.parts.tool_schemas import OPEN_PAGE, SEARCH_IMAGE, SEARCH_TEXT
 from rl.rewards.rules.text import normalise
 from rl.types import Json, Rollout, Task
 

@@ -7,9 +7,9 @@ from cogvit_jax.data.rendering.canvas import pick, pick_some
 from mmtp.data.records import Image, Part, Text
 from mmtp.data.tasks.example import Pixels
 from rl.answers.numbers import letter
-from rl.envs import options
 from rl.envs.category import Category, Draw, Drawn, by_answer
-from rl.envs.photos import photographs
+from rl.envs.drawing.photos import photographs
+from rl.envs.parts import choices
 from rl.rewards.rules import choice
 
 ASKS = {
@@ -47,7 +47,7 @@ def draw(context: Draw) -> Drawn:
         places.append(place)
     answer = order.index(0)
     question = ASKS[language].format(how=HOW[language][difficulty])
-    parts.append(Text(f"{question} {options.ASK[language]}"))
+    parts.append(Text(f"{question} {choices.FORM[language]}"))
     reference = {
         "answer": answer,
         "options": [concepts[which] for which in order],
@@ -99,7 +99,7 @@ CATEGORY = Category(
     scale="crops: 2 … 6, smaller and smaller; then in grey, turned, lighter or darker",
     draw=draw,
     score=by_answer(choice.choice),
-    oracle=options.oracle,
-    distractors=options.distractors,
-    guess=options.guess,
+    oracle=choices.oracle,
+    distractors=choices.distractors,
+    guess=choices.guess,
 )

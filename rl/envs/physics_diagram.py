@@ -8,9 +8,9 @@ from cogvit_jax.data.rendering.canvas import pick
 from mmtp.data.records import Image, Text
 from mmtp.data.tasks.scenes import PALETTE
 from rl.answers.reply import boxed
-from rl.envs import draw_physics
 from rl.envs.category import Category, Draw, Drawn, Replies, by_answer
-from rl.envs.draw_physics import Pixels
+from rl.envs.drawing import draw_physics
+from rl.envs.drawing.draw_physics import Pixels
 from rl.rewards.rules import units
 from rl.types import Task
 

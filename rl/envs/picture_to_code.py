@@ -7,8 +7,9 @@ import numpy as np
 from cogvit_jax.data.rendering.canvas import pick
 from mmtp.data.records import Image, Text
 from rl.answers.reply import boxed
-from rl.envs import draw_code, programs
 from rl.envs.category import Category, Draw, Drawn, Replies, by_answer
+from rl.envs.drawing import draw_code
+from rl.envs.parts import programs
 from rl.rewards.rules.code_tests import code_tests
 from rl.types import Json, Task
 

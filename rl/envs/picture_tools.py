@@ -10,10 +10,10 @@ from mmtp.data.tasks import scenes
 from rl.answers.calls import Call, write_call
 from rl.answers.numbers import parse_number
 from rl.answers.reply import boxed
-from rl.envs import tool_turns
-from rl.envs.arithmetic import calculate
 from rl.envs.category import Category, Draw, Drawn, Replies, Step
-from rl.envs.tool_schemas import CALCULATE, ROTATE
+from rl.envs.parts import tool_turns
+from rl.envs.parts.arithmetic import calculate
+from rl.envs.parts.tool_schemas import CALCULATE, ROTATE
 from rl.types import Json, Rollout, Task
 
 ASKS = {

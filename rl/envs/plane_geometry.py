@@ -6,8 +6,8 @@ from cogvit_jax.data.rendering.canvas import COLOURS, pick
 from mmtp.data.records import Image, Text
 from rl.answers.reply import boxed
 from rl.envs.category import Category, Draw, Drawn, Replies, by_answer
-from rl.envs.draw_geometry import picture
-from rl.envs.geometry_problems import ASKS, KINDS
+from rl.envs.drawing.draw_geometry import picture
+from rl.envs.parts.geometry_problems import ASKS, KINDS
 from rl.rewards.rules import math_equal
 from rl.types import Task
 

@@ -8,7 +8,7 @@ from mmtp.data.tasks.scenes import COLOURS, PALETTE
 from rl.answers.places import write
 from rl.answers.reply import boxed
 from rl.envs.category import Category, Draw, Drawn, Replies, by_answer
-from rl.envs.draw_items import (
+from rl.envs.drawing.draw_items import (
     KINDS,
     NAMES,
     SIDES,
@@ -20,7 +20,7 @@ from rl.envs.draw_items import (
     outline_in_thousandths,
     scatter,
 )
-from rl.envs.place_attacks import scattered_points
+from rl.envs.parts.place_attacks import scattered_points
 from rl.rewards.rules import points
 from rl.types import Task
 

@@ -9,8 +9,8 @@ from cogvit_jax.data.rendering.canvas import pick, pick_some
 from mmtp.data.records import Image, Text
 from rl.answers.reply import boxed
 from rl.envs.category import Category, Draw, Drawn, Replies, by_answer
-from rl.envs.draw_charts import cities
-from rl.envs.draw_documents import PAPERS, grain, receipt
+from rl.envs.drawing.draw_charts import cities
+from rl.envs.drawing.draw_documents import PAPERS, grain, receipt
 from rl.rewards.rules.fields import field_f1
 from rl.types import Json, Task
 

@@ -8,9 +8,17 @@ from mmtp.data.tasks.scenes import COLOURS
 from rl.answers.places import write
 from rl.answers.reply import boxed
 from rl.envs.category import Category, Draw, Drawn, Replies, by_answer
-from rl.envs.draw_items import KINDS, SIDES, Item, box_in_thousandths, draw, light_ground, scatter
-from rl.envs.place_attacks import box_attacks
-from rl.envs.refer import Expression, expressions
+from rl.envs.drawing.draw_items import (
+    KINDS,
+    SIDES,
+    Item,
+    box_in_thousandths,
+    draw,
+    light_ground,
+    scatter,
+)
+from rl.envs.parts.place_attacks import box_attacks
+from rl.envs.parts.refer import Expression, expressions
 from rl.rewards.rules import boxes
 from rl.types import Task
 

@@ -8,9 +8,9 @@ from cogvit_jax.data.rendering.canvas import BLACK, WHITE, mix, new_sheet, pick,
 from mmtp.data.records import Image, Text
 from mmtp.data.tasks.example import Pixels
 from mmtp.data.tasks.scenes import COLOURS
-from rl.envs import choices
 from rl.envs.category import Category, Draw, Drawn, by_answer
-from rl.envs.draw_items import KINDS, Item, draw_on
+from rl.envs.drawing.draw_items import KINDS, Item, draw_on
+from rl.envs.parts import choices
 from rl.rewards.rules import choice
 
 STREETS = (3, 4, 5, 6, 7)  # each way

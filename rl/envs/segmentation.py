@@ -7,7 +7,7 @@ from mmtp.data.records import Image, Text
 from rl.answers.places import write
 from rl.answers.reply import boxed
 from rl.envs.category import Category, Draw, Drawn, Replies, by_answer
-from rl.envs.draw_items import (
+from rl.envs.drawing.draw_items import (
     SIDES,
     box_in_thousandths,
     draw,

@@ -101,7 +101,7 @@ def guess(task: Task, rng: np.random.Generator) -> Replies:
 CATEGORY = Category(
     name="shell_game",
     group="video",
-    level="trajectory",
+    level="step",
     benchmark="Perception Test (cups and ball), MVBench (object shuffle)",
     scale="cups: 3 … 5; changes: 1, 2, 3, 5, 7",
     draw=draw,

@@ -9,8 +9,8 @@ from cogvit_jax.data.rendering.canvas import BLACK, WHITE, Colour, mix, new_shee
 from mmtp.data.records import Image, Text
 from rl.answers.numbers import parse_integer
 from rl.answers.reply import boxed
-from rl.envs import grid_games
 from rl.envs.category import Category, Draw, Drawn, Replies, Step
+from rl.envs.parts import grid_games
 from rl.types import Json, Rollout, Task
 
 ASK = {

@@ -4,9 +4,9 @@ import numpy as np
 
 from cogvit_jax.data.rendering.canvas import WHITE, new_sheet, pick
 from mmtp.data.records import Image, Text
-from rl.envs import short_answers
 from rl.envs.category import Category, Draw, Drawn, by_answer
-from rl.envs.draw_tables import Table, draw_table, random_table, size_of
+from rl.envs.drawing.draw_tables import Table, draw_table, random_table, size_of
+from rl.envs.parts import short_answers
 from rl.rewards.rules.short import short
 from rl.types import Json
 

@@ -6,7 +6,7 @@ from cogvit_jax.data.rendering.canvas import WHITE, new_sheet, pick
 from mmtp.data.records import Image, Text
 from rl.answers.reply import boxed
 from rl.envs.category import Category, Draw, Drawn, Replies, by_answer
-from rl.envs.draw_tables import draw_table, random_table, size_of
+from rl.envs.drawing.draw_tables import draw_table, random_table, size_of
 from rl.rewards.rules.tables import teds
 from rl.types import Task
 

@@ -10,8 +10,8 @@ from mmtp.data.records import Text
 from mmtp.data.tasks import scenes
 from mmtp.data.tasks.scenes import Shape
 from rl.answers.reply import boxed
-from rl.envs import clips
 from rl.envs.category import Category, Draw, Drawn, Replies, by_answer
+from rl.envs.drawing import clips
 from rl.rewards.rules import intervals
 from rl.types import Json, Task
 
@@ -120,7 +120,7 @@ def _said(stretches: list[list[float]]) -> str:
 CATEGORY = Category(
     name="temporal_grounding",
     group="video",
-    level="trajectory",
+    level="grounding",
     benchmark="Charades-STA, QVHighlights",
     scale="frames: 8 … 16; stretches: 1, from 3 on 2 and 3; another shape from 1 on",
     draw=draw,

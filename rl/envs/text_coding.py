@@ -5,9 +5,9 @@ import numpy as np
 from cogvit_jax.data.rendering.canvas import pick
 from mmtp.data.records import Text
 from rl.answers.reply import boxed
-from rl.envs import programs
 from rl.envs.category import Category, Draw, Drawn, Replies, by_answer
-from rl.envs.problems import PROBLEMS, Problem
+from rl.envs.parts import programs
+from rl.envs.parts.problems import PROBLEMS, Problem
 from rl.rewards.rules.code_tests import code_tests
 from rl.types import Json, Task
 

@@ -7,8 +7,8 @@ from PIL import ImageDraw
 from cogvit_jax.data.rendering.canvas import BLACK, WHITE, Sheet, mix, new_sheet, pick, pick_some
 from mmtp.data.records import Image, Text
 from mmtp.data.tasks import scenes
-from rl.envs import options
 from rl.envs.category import Category, Draw, Drawn, by_answer
+from rl.envs.parts import choices
 from rl.rewards.rules import choice
 
 ASKS = {
@@ -49,7 +49,7 @@ def draw(context: Draw) -> Drawn:
     question = ASKS[asked][language].format(
         kind=scenes.SHAPES[kind].of(language), colour=scenes.colour_name(colour, language)
     )
-    question = f"{question}\n{options.lettered(shown, language)}"
+    question = f"{question}\n{choices.lettered(shown, language)}"
     place = list(places[-1] if asked == "number" else places[0])
     reference = {"answer": answer, "options": shown, "asked": asked, "colour": colour}
     return Drawn((Image(sheet.pixels()), Text(question)), {**reference, "place": place})
@@ -164,7 +164,7 @@ CATEGORY = Category(
     scale="the picture, from 224 x 168 to 1120 x 840, around a thing of 12 … 16 pixels",
     draw=draw,
     score=by_answer(choice.choice),
-    oracle=options.oracle,
-    distractors=options.distractors,
-    guess=options.guess,
+    oracle=choices.oracle,
+    distractors=choices.distractors,
+    guess=choices.guess,
 )

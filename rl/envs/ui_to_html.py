@@ -9,8 +9,8 @@ from rl.answers import colours
 from rl.answers.html_page import attributes, parse_page
 from rl.answers.markup import escape
 from rl.answers.reply import boxed
-from rl.envs import screen_words as words
 from rl.envs.category import Category, Draw, Drawn, Replies, by_answer
+from rl.envs.gui import screen_words as words
 from rl.rewards.rules import pictures
 from rl.rewards.rules.web_pages import paint
 from rl.types import Task

@@ -9,10 +9,10 @@ import numpy as np
 from cogvit_jax.data.rendering.canvas import pick, pick_some
 from mmtp.data.records import Image, Text
 from rl.answers.numbers import letter
-from rl.envs import choices
 from rl.envs.category import Category, Draw, Drawn, by_answer
-from rl.envs.draw_world import draw
-from rl.envs.world import COLOURS, KINDS, Camera, Solid, draw_solid, screen_box
+from rl.envs.drawing.draw_world import draw
+from rl.envs.drawing.world import COLOURS, KINDS, Camera, Solid, draw_solid, screen_box
+from rl.envs.parts import choices
 from rl.rewards.rules import choice
 
 SIZES = ((112, 84), (140, 112), (168, 112), (196, 140), (224, 168))

@@ -4,8 +4,8 @@ import numpy as np
 
 from mmtp.data.records import Image, Text
 from rl.answers.reply import boxed
-from rl.envs import statements
 from rl.envs.category import Category, Draw, Drawn, Replies, by_answer
+from rl.envs.parts import statements
 from rl.rewards.rules.counts import count
 from rl.types import Task
 

@@ -16,9 +16,9 @@ from mmtp.data.records import Image, Text
 from mmtp.data.tasks import scenes
 from rl.answers.calls import Call, write_call
 from rl.answers.reply import boxed
-from rl.envs import tool_turns
 from rl.envs.category import Category, Draw, Drawn, Replies, Step
-from rl.envs.tool_schemas import CROP
+from rl.envs.parts import tool_turns
+from rl.envs.parts.tool_schemas import CROP
 from rl.rewards.rules import text
 from rl.types import Json, Rollout, Task
 

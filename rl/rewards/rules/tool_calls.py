@@ -22,7 +22,7 @@ def tool_calls(reply: str, tools: Sequence[Mapping[str, Json]], expected: Json) 
 
     Args:
         reply: all of it.
-        tools: their schemas, see `rl.envs.tool_schemas`.
+        tools: their schemas, see `rl.envs.parts.tool_schemas`.
         expected: a list of {"name", "arguments"}, where each argument is the list of all values
             that are right; `[]` where no tool fits: then the answer must be NONE.
     """

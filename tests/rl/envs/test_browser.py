@@ -13,9 +13,9 @@ from rl.answers import gui
 from rl.answers.gui_family import Click, Finish, Press, Wait, Write
 from rl.answers.reply import boxed
 from rl.envs import browser as browsers
-from rl.envs import chromium
 from rl.envs.browser import BrowserEnvironment
-from rl.envs.chromium import SIZE, BrowserMissing, Chromium
+from rl.envs.gui import chromium
+from rl.envs.gui.chromium import SIZE, BrowserMissing, Chromium
 
 pytestmark = [
     pytest.mark.slow,

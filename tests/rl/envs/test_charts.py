@@ -9,10 +9,10 @@ import pytest
 from cogvit_jax.data.assets import FONT_PATH
 from cogvit_jax.data.rendering.canvas import BLACK
 from rl.envs import CATEGORIES, make_task
-from rl.envs.draw_charts import KINDS, SIZES, random_chart
-from rl.envs.draw_tables import CORNERS, random_table
+from rl.envs.drawing.draw_charts import KINDS, SIZES, random_chart
+from rl.envs.drawing.draw_tables import CORNERS, random_table
+from rl.envs.drawing.paint_charts import paint, ticks
 from rl.envs.environment import judge, play
-from rl.envs.paint_charts import paint, ticks
 from tests.rl.envs import contract
 
 NAMES = ("chart_value", "chart_reasoning", "chart_to_csv", "table_to_html", "table_qa")

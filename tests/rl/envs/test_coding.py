@@ -9,9 +9,10 @@ import pytest
 
 from mmtp.data.records import Image
 from rl.answers.reply import boxed
-from rl.envs import CATEGORIES, make_task, picture_to_code, programs
+from rl.envs import CATEGORIES, make_task, picture_to_code
 from rl.envs.environment import judge, play
-from rl.envs.problems import PROBLEMS
+from rl.envs.parts import programs
+from rl.envs.parts.problems import PROBLEMS
 from rl.rewards.rules.code_tests import same
 from tests.rl.envs import contract
 

@@ -8,8 +8,9 @@ import pytest
 from cogvit_jax.data.assets import FONT_PATH
 from mmtp.data.records import Text
 from mmtp.data.tasks import scenes
-from rl.envs import CATEGORIES, make_task, statements, wrong_step
+from rl.envs import CATEGORIES, make_task, wrong_step
 from rl.envs.environment import judge, play
+from rl.envs.parts import statements
 from tests.rl.envs import contract
 
 NAMES = ("wrong_sentence", "better_answer", "wrong_step")

@@ -11,7 +11,7 @@ from cogvit_jax.data.assets import FONT_PATH
 from mmtp.data.records import Image
 from rl.answers.reply import boxed
 from rl.envs import CATEGORIES, document_qa, make_task, receipt_fields
-from rl.envs.draw_documents import page
+from rl.envs.drawing.draw_documents import page
 from rl.envs.environment import judge, play
 from rl.envs.page_lookup import PAGES
 from tests.rl.envs import contract

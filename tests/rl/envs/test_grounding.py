@@ -7,9 +7,9 @@ from mmtp.data.records import Image, Text
 from mmtp.data.tasks.scenes import COLOURS, PALETTE
 from rl.answers.reply import boxed
 from rl.envs import CATEGORIES, make_task
-from rl.envs.draw_items import NAMES, Item, unit_outline
+from rl.envs.drawing.draw_items import NAMES, Item, unit_outline
 from rl.envs.environment import judge, play
-from rl.envs.refer import expressions
+from rl.envs.parts.refer import expressions
 from rl.rewards.rules.points import in_polygon
 from tests.rl.envs import contract
 

@@ -12,12 +12,13 @@ from mmtp.data.records import Image
 from rl.answers import gui
 from rl.answers.gui_family import Click, Drag, Finish, Go, Press, Scroll, Wait, Write
 from rl.answers.reply import boxed
-from rl.envs import CATEGORIES, screen_goals, screen_layout, screen_words, screens
+from rl.envs import CATEGORIES
 from rl.envs.category import make_task
 from rl.envs.environment import judge, play
-from rl.envs.screen_acts import act
-from rl.envs.screen_paint import paint
-from rl.envs.screen_plans import KINDS, full_screen, several_pages
+from rl.envs.gui import screen_goals, screen_layout, screen_words, screens
+from rl.envs.gui.screen_acts import act
+from rl.envs.gui.screen_paint import paint
+from rl.envs.gui.screen_plans import KINDS, full_screen, several_pages
 from tests.rl.envs import contract
 
 EPISODES = ("gui_form", "gui_mobile", "gui_web")

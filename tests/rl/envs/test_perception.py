@@ -8,9 +8,10 @@ from scipy import ndimage
 from mmtp.data.records import Image, Text
 from mmtp.data.tasks import scenes
 from mmtp.data.tasks.sheet import CHARACTERS_PATH
-from rl.envs import CATEGORIES, draw_habits, make_task, printed_words
-from rl.envs.draw_illusions import BLUE, RED
-from rl.envs.photos import photographs
+from rl.envs import CATEGORIES, make_task, printed_words
+from rl.envs.drawing import draw_habits
+from rl.envs.drawing.draw_illusions import BLUE, RED
+from rl.envs.drawing.photos import photographs
 from rl.rewards.rules import latex
 from rl.types import Action, Rollout, Turn
 from tests.rl.envs import contract

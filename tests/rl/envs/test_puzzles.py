@@ -8,20 +8,11 @@ import pytest
 
 from rl import envs
 from rl.answers.reply import boxed
-from rl.envs import (
-    chess_mate,
-    chess_rules,
-    draw_mazes,
-    draw_sokoban,
-    lights_out,
-    matrix_pattern,
-    maze,
-    maze_path,
-    sliding_tiles,
-    sokoban,
-)
+from rl.envs import chess_mate, lights_out, matrix_pattern, maze, maze_path, sliding_tiles, sokoban
 from rl.envs.category import make_task
+from rl.envs.drawing import draw_mazes, draw_sokoban
 from rl.envs.environment import judge, play
+from rl.envs.parts import chess_rules
 from rl.rewards.rules import moves
 from tests.rl.envs import contract
 

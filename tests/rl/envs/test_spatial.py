@@ -12,8 +12,8 @@ from mmtp.data.records import Image, Text
 from mmtp.data.tasks.scenes import PALETTE
 from rl.answers.places3d import box_of
 from rl.envs import CATEGORIES, make_task
-from rl.envs.draw_world import draw
-from rl.envs.world import COLOURS, Camera, Solid
+from rl.envs.drawing.draw_world import draw
+from rl.envs.drawing.world import COLOURS, Camera, Solid
 from rl.rewards.rules import boxes3d
 from tests.rl.envs import contract
 

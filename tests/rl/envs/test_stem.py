@@ -11,16 +11,16 @@ from mmtp.data.tasks.scenes import PALETTE
 from rl import envs
 from rl.answers.reply import boxed
 from rl.envs import (
-    draw_graphs,
     function_graph,
-    geometry_problems,
     graph_structure,
     molecule_formula,
     physics_diagram,
     plane_geometry,
 )
 from rl.envs.category import make_task
+from rl.envs.drawing import draw_graphs
 from rl.envs.environment import judge, play
+from rl.envs.parts import geometry_problems
 from rl.rewards.rules import graphs, math_equal
 from tests.rl.envs import contract
 

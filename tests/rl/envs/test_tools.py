@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from mmtp.data.records import Image
 from rl.answers.calls import write_call
 from rl.answers.reply import boxed
-from rl.envs import CATEGORIES, make_task, search_world, zoom_search
-from rl.envs.arithmetic import calculate
-from rl.envs.chores import CHORES
+from rl.envs import CATEGORIES, make_task, zoom_search
 from rl.envs.environment import judge, play
+from rl.envs.parts import search_world
+from rl.envs.parts.arithmetic import calculate
+from rl.envs.parts.chores import CHORES
 from tests.rl.envs import contract
 
 NAMES = ("zoom_search", "picture_tools", "page_search", "function_calls")

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from rl.answers.numbers import letter
 from rl.answers.reply import boxed
-from rl.envs import options
 from rl.envs.category import by_answer
+from rl.envs.parts import choices
 from rl.rewards.rules.choice import choice, yes_or_no
 from rl.types import Action, Observation, Rollout, Task, Turn
 
@@ -85,8 +85,8 @@ def test_the_shared_distractors_are_all_wrong(count, gold):
     def score(reply):
         return by_answer(choice)(task, Rollout(task, (Turn(task.observation, Action(reply)),)))
 
-    assert score(options.oracle(task)[0]) == 1
+    assert score(choices.oracle(task)[0]) == 1
     assert score(boxed(letter(gold))) == 1
-    wrong = options.distractors(task)
+    wrong = choices.distractors(task)
     assert len({reply for (reply,) in wrong}) > 15 + count
     assert all(score(reply) == 0 for (reply,) in wrong)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rl.answers.calls import MARKS, Call, write_call, write_calls
 from rl.answers.reply import boxed
-from rl.envs.tool_schemas import BOOLEAN, INTEGER, STRING, listed, one_of, tool
+from rl.envs.parts.tool_schemas import BOOLEAN, INTEGER, STRING, listed, one_of, tool
 from rl.rewards.rules.tool_calls import tool_calls, valid
 
 TOOLS = [

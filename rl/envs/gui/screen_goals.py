@@ -9,11 +9,20 @@ import numpy as np
 
 from cogvit_jax.data.rendering.canvas import pick, pick_some, text_width
 from rl.answers.gui_family import Action, At, Click, Press, Scroll, Write
-from rl.envs import screen_layout as layout
-from rl.envs import screen_words as words
-from rl.envs.screen_acts import act
-from rl.envs.screen_layout import Spot
-from rl.envs.screens import MAX_SLIDER, MAX_STEPPER, Screen, Widget, find, page_of, values, widgets
+from rl.envs.gui import screen_layout as layout
+from rl.envs.gui import screen_words as words
+from rl.envs.gui.screen_acts import act
+from rl.envs.gui.screen_layout import Spot
+from rl.envs.gui.screens import (
+    MAX_SLIDER,
+    MAX_STEPPER,
+    Screen,
+    Widget,
+    find,
+    page_of,
+    values,
+    widgets,
+)
 from rl.types import Json
 
 Change = dict[str, Json]

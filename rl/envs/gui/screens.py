@@ -17,7 +17,7 @@ import numpy as np
 
 from cogvit_jax.data.rendering.canvas import pick, pick_some, text_width
 from mmtp.data.tasks.scenes import KINDS, Named
-from rl.envs import screen_words as words
+from rl.envs.gui import screen_words as words
 from rl.types import Json
 
 Screen = dict[str, Json]

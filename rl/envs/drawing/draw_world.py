@@ -14,7 +14,7 @@ from jaxtyping import Float
 from cogvit_jax.data.rendering.canvas import BLACK, WHITE, Colour, Sheet, mix, new_sheet
 from mmtp.data.tasks.example import Pixels
 from mmtp.data.tasks.scenes import PALETTE
-from rl.envs.world import NEAR, Camera, Solid
+from rl.envs.drawing.world import NEAR, Camera, Solid
 
 _LIGHT = np.array([-0.45, -0.8, -0.4]) / np.linalg.norm([-0.45, -0.8, -0.4])  # towards it
 

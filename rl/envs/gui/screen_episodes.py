@@ -14,15 +14,15 @@ from mmtp.data.records import Image, Text
 from rl.answers import gui
 from rl.answers.gui_family import Action, Answer, Click, Finish, Wait
 from rl.answers.reply import answer_of, boxed
-from rl.envs import screen_goals as goals
-from rl.envs import screen_layout as layout
 from rl.envs.category import Draw, Drawn, Replies, Step
-from rl.envs.screen_acts import act
-from rl.envs.screen_goals import Change
-from rl.envs.screen_paint import paint
-from rl.envs.screen_plans import several_pages
-from rl.envs.screen_prompts import ACTIONS, GOAL, NOTHING
-from rl.envs.screens import Screen, draw_screen, page_of, values, widgets
+from rl.envs.gui import screen_goals as goals
+from rl.envs.gui import screen_layout as layout
+from rl.envs.gui.screen_acts import act
+from rl.envs.gui.screen_goals import Change
+from rl.envs.gui.screen_paint import paint
+from rl.envs.gui.screen_plans import several_pages
+from rl.envs.gui.screen_prompts import ACTIONS, GOAL, NOTHING
+from rl.envs.gui.screens import Screen, draw_screen, page_of, values, widgets
 from rl.rewards.rules.text import normalise
 from rl.types import Json, Observation, Rollout, Task
 

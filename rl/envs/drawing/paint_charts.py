@@ -1,4 +1,4 @@
-"""Draws charts; see `rl.envs.draw_charts`. Not a category."""
+"""Draws charts; see `rl.envs.drawing.draw_charts`. Not a category."""
 
 import numpy as np
 from jaxtyping import UInt8
@@ -14,7 +14,7 @@ from cogvit_jax.data.rendering.canvas import (
 )
 from cogvit_jax.data.rendering.plots import Frame
 from mmtp.data.tasks.pages import ink_on
-from rl.envs.draw_charts import Chart
+from rl.envs.drawing.draw_charts import Chart
 
 GRID: Colour = (205, 205, 210)
 LETTERS = 11  # pixels

@@ -6,7 +6,16 @@ from typing import NamedTuple
 import numpy as np
 
 from cogvit_jax.data.rendering.canvas import pick
-from rl.envs.tool_schemas import BOOLEAN, INTEGER, NUMBER, STRING, Schema, listed, one_of, tool
+from rl.envs.parts.tool_schemas import (
+    BOOLEAN,
+    INTEGER,
+    NUMBER,
+    STRING,
+    Schema,
+    listed,
+    one_of,
+    tool,
+)
 from rl.types import Json
 
 Rng = np.random.Generator

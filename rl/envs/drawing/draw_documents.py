@@ -19,7 +19,7 @@ from cogvit_jax.data.rendering.canvas import (
     text_width,
     wrap,
 )
-from rl.envs.draw_tables import draw_table, random_table, size_of
+from rl.envs.drawing.draw_tables import draw_table, random_table, size_of
 
 PAPERS: tuple[Colour, ...] = (WHITE, (250, 246, 234), (240, 243, 248))
 GAP = 14  # pixels between blocks

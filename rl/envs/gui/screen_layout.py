@@ -5,7 +5,7 @@ from typing import NamedTuple
 from cogvit_jax.data.rendering.canvas import text_width
 from rl.answers.gui_family import At
 from rl.answers.places import GRID
-from rl.envs.screens import MAX_SLIDER, Screen, Widget, here
+from rl.envs.gui.screens import MAX_SLIDER, Screen, Widget, here
 
 Box = tuple[float, float, float, float]
 MARGIN, INDENT = 8, 14  # pixels: around a column, and in front of what can be clicked

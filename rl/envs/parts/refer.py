@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from mmtp.data.tasks.scenes import PALETTE
-from rl.envs.draw_items import NAMES, THING, Item
+from rl.envs.drawing.draw_items import NAMES, THING, Item
 
 FORMS = ("pair", "colour", "kind", "place", "size", "relation", "nearest", "order")
 MARGIN = 0.06  # of the picture's side: what is nearer to each other is not told apart

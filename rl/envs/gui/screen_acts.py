@@ -15,9 +15,9 @@ from rl.answers.gui_family import (
     Wait,
     Write,
 )
-from rl.envs import screen_layout as layout
-from rl.envs.screen_layout import Spot
-from rl.envs.screens import MAX_STEPPER, Screen, Widget, find
+from rl.envs.gui import screen_layout as layout
+from rl.envs.gui.screen_layout import Spot
+from rl.envs.gui.screens import MAX_STEPPER, Screen, Widget, find
 
 MAX_TYPED = 200  # characters of a field
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from cogvit_jax.data.rendering.canvas import pick
-from rl.envs.grid_games import board, flag, player
+from rl.envs.parts.grid_games import board, flag, player
 from rl.rewards.rules import moves
 from rl.rewards.rules.moves import Place
 

@@ -15,7 +15,7 @@ from cogvit_jax.data.rendering.canvas import (
     pick_some,
     text_width,
 )
-from rl.envs.draw_charts import cities, years
+from rl.envs.drawing.draw_charts import cities, years
 
 HEIGHT = 20  # of a row
 LETTERS = 12

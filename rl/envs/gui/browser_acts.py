@@ -17,7 +17,7 @@ from rl.answers.gui_family import (
     Write,
 )
 from rl.answers.places import GRID
-from rl.envs.chromium import FINER, SIZE
+from rl.envs.gui.chromium import FINER, SIZE
 from rl.types import Json
 
 MAX_TYPED = 300  # characters

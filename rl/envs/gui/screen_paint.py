@@ -4,10 +4,10 @@ from cogvit_jax.data.rendering.canvas import BLACK, WHITE, Colour, Sheet, mix, n
 from mmtp.data.tasks.example import Pixels
 from mmtp.data.tasks.pages import ink_on
 from mmtp.data.tasks.scenes import PALETTE, Shape, draw_shape
-from rl.envs import screen_layout as layout
-from rl.envs.screen_layout import INDENT, Box
-from rl.envs.screen_words import SENT
-from rl.envs.screens import Screen, Widget, find
+from rl.envs.gui import screen_layout as layout
+from rl.envs.gui.screen_layout import INDENT, Box
+from rl.envs.gui.screen_words import SENT
+from rl.envs.gui.screens import Screen, Widget, find
 
 MARK_SIZE = 9
 
@@ -16,7 +16,7 @@ def paint(screen: Screen, marks: bool = False) -> Pixels:
     """The picture of a screen.
 
     Args:
-        screen: of `rl.envs.screens`.
+        screen: of `rl.envs.gui.screens`.
         marks: number what can be clicked, from 1 in the order of `screen_layout.spots`.
     """
     width, height = layout.size(screen)

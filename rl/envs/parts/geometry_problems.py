@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 
 from cogvit_jax.data.rendering.canvas import pick
-from rl.envs.draw_geometry import Figure
+from rl.envs.drawing.draw_geometry import Figure
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from cogvit_jax.data.rendering.canvas import pick
-from rl.envs.screens import Plan
+from rl.envs.gui.screens import Plan
 
 KINDS = ("checkbox", "switch", "field", "radio", "dropdown", "stepper", "list", "slider", "fact")
 SIMPLE = ("checkbox", "switch", "field", "checkbox")

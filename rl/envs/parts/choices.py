@@ -11,18 +11,29 @@ import numpy as np
 from rl.answers.numbers import letter
 from rl.answers.reply import boxed
 from rl.envs.category import Replies
-from rl.types import Task
+from rl.types import Json, Task
 
-ASK = {
-    "en": "Answer with the letter of the option only.",
-    "zh": "只回答选项的字母。",
-}
+FORM = {"en": "Answer with the letter of the option only.", "zh": "只回答选项的字母。"}
 
 
 def lettered(options: Sequence[str], language: str) -> str:
     """The options, one a line behind its letter, and how to answer."""
     lines = [f"{letter(i)}. {option}" for i, option in enumerate(options)]
-    return "\n".join([*lines, ASK[language]])
+    return "\n".join([*lines, FORM[language]])
+
+
+def asked(question: str, options: Sequence[str], language: str) -> str:
+    """The question, its options, and how to answer."""
+    return f"{question}\n{lettered(options, language)}"
+
+
+def shuffled(
+    rng: np.random.Generator, right: str, wrong: Sequence[str]
+) -> tuple[list[str], dict[str, Json]]:
+    """Options in random order, and the reference that names the right one."""
+    order = rng.permutation(1 + len(wrong))
+    found = [[right, *wrong][i] for i in order]
+    return found, {"answer": int(np.flatnonzero(order == 0)[0]), "options": found}
 
 
 def oracle(task: Task) -> Replies:

@@ -1,7 +1,7 @@
 """What a widget shows: asked for, answered, and stated."""
 
-from rl.envs import screen_words as words
-from rl.envs.screens import MAX_SLIDER, MAX_STEPPER, Widget
+from rl.envs.gui import screen_words as words
+from rl.envs.gui.screens import MAX_SLIDER, MAX_STEPPER, Widget
 from rl.types import Json
 
 EMPTY = {"en": "empty", "zh": "空"}

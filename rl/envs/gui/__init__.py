@@ -1,0 +1,1 @@
+"""Screens as JSON: their look, what actions do to them, goals; and real pages."""

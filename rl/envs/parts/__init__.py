@@ -1,0 +1,1 @@
+"""What several categories share besides pictures: options, worlds, rules, tools."""
