@@ -7,6 +7,7 @@ request has a place and is being sent, so a long queue costs little memory.
 """
 
 import asyncio
+import contextlib
 import math
 import os
 from collections import Counter
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 import httpx
 
 from cogvit_jax.settings import ConfigError
-from rl.rewards.limits import REAL, Breaker, Bucket, Clock, jitter
+from rl.rewards.limits import REAL, Breaker, Bucket, Clock, jitter, within
 from rl.rewards.responses import Problem, read_response
 from rl.types import Verdict
 
@@ -93,13 +94,19 @@ class Endpoint:
         self._client = httpx.AsyncClient(
             headers=headers | ({"authorization": f"Bearer {key}"} if key else {}),
             timeout=None,  # each attempt has its own
-            limits=httpx.Limits(max_connections=settings.concurrency),
+            # Places are counted here; a server may drop what has been idle for 5 s.
+            limits=httpx.Limits(
+                max_connections=None,
+                max_keepalive_connections=settings.concurrency,
+                keepalive_expiry=2.0,
+            ),
             trust_env=settings.proxies,
         )
 
     async def close(self) -> None:
         """Closes connections."""
-        await self._client.aclose()
+        with contextlib.suppress(TimeoutError):
+            await within(5.0, self._client.aclose())
 
     async def ask(
         self,
@@ -177,18 +184,18 @@ class Endpoint:
 
     async def _post(self, body: list[bytes]) -> tuple[str, int]:
         """The reply's text, and the tokens that were used (0 = not told); takes the body away."""
-        headers = {"content-length": str(len(body[0]))}
-        url = f"{self.settings.url.rstrip('/')}/chat/completions"
         try:
-            async with asyncio.timeout(self.settings.seconds):
-                async with self._client.stream(
-                    "POST", url, content=_taken(body), headers=headers
-                ) as response:
-                    return await read_response(response, self.settings.max_bytes)
+            return await within(self.settings.seconds, self._send(body))
         except TimeoutError:
             raise Problem("slow", f"no reply within {self.settings.seconds} s") from None
         except httpx.HTTPError as error:
             raise Problem("connection", f"{type(error).__name__}: {error}") from error
+
+    async def _send(self, body: list[bytes]) -> tuple[str, int]:
+        url = f"{self.settings.url.rstrip('/')}/chat/completions"
+        headers = {"content-length": str(len(body[0]))}
+        async with self._client.stream("POST", url, content=_taken(body), headers=headers) as found:
+            return await read_response(found, self.settings.max_bytes)
 
 
 async def _taken(body: list[bytes]) -> AsyncIterator[bytes]:

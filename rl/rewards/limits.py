@@ -6,8 +6,10 @@ Time comes from a `Clock`, so that tests need not wait.
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, NamedTuple, TypeVar
+
+T = TypeVar("T")
 
 
 class Clock(NamedTuple):
@@ -107,3 +109,25 @@ def jitter(key: bytes, attempt: int, base: float, most: float) -> float:
     """
     digest = hashlib.blake2b(key + attempt.to_bytes(4, "big"), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64 * min(most, base * 2 ** (attempt - 1))
+
+
+async def within(seconds: float, work: Coroutine[Any, Any, T], grace: float = 1.0) -> T:
+    """What the work returns, if it does in time.
+
+    Unlike `asyncio.timeout`, it comes back also where the work does not heed its cancellation: that
+    has `grace` seconds to end, and is left behind then.
+
+    Raises:
+        TimeoutError: it did not.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        done, _ = await asyncio.wait([task], timeout=seconds)
+        if not done:
+            raise TimeoutError
+        return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            task.add_done_callback(lambda t: t.cancelled() or t.exception())
+            await asyncio.wait([task], timeout=grace)

@@ -466,6 +466,29 @@ def test_breaker_states():
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("limit", ["seconds", "deadline"])
+def test_work_that_does_not_heed_its_cancellation_is_left_behind(limit):
+    release = asyncio.Event()
+
+    async def stubborn(_):
+        while not release.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await release.wait()
+        return "", 0
+
+    async def run():
+        limits = {"attempts": 1, "breaker_failures": 1, limit: 0.1}
+        async with build(cases.config("http://127.0.0.1:9/v1", endpoints=limits)) as rewards:
+            rewards.endpoints["fake"]._send = stubborn
+            verdict = await asyncio.wait_for(rewards.score(cases.rollout()), 10)
+            release.set()
+            return verdict
+
+    verdict = asyncio.run(run())
+    assert (verdict.kind, verdict.value) == ("error", None)
+    assert "within 0.1 s" in verdict.reason
+
+
 def test_pauses_are_spread_bounded_and_the_same_again():
     for attempt, most in ((1, 1.0), (2, 2.0), (3, 4.0), (9, 30.0)):
         pauses = [jitter(str(i).encode(), attempt, 1.0, 30.0) for i in range(2000)]
