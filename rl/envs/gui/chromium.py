@@ -119,7 +119,8 @@ class Chromium:
             route.abort()
 
     def _launched(self) -> Any:
-        from playwright.sync_api import sync_playwright
+        # An extra: the type check passes without it.
+        from playwright.sync_api import sync_playwright  # pyright: ignore[reportMissingImports]
 
         if self._playwright is None:
             self._playwright = sync_playwright().start()
