@@ -47,23 +47,32 @@ def excuse(category: Category, task: Task, attack: Attack, value: float) -> str:
     said = answer_of(attack.reply)
     if said is None:
         return ""
-    if _plain(said) == _plain(right) or _integer(said) == _integer(right) is not None:
-        return "it is the right answer"
-    if not any(c.isdigit() for c in right) and _bare(said) == _bare(right):
-        return "it is the right answer with other marks between its parts"
-    if _json(said) == _json(right) is not None:
-        return "it is the same JSON, its numbers in another notation"
-    near = _error(said, right) <= NEAR.get(category.name, 0)
-    if near:
-        return "it is the same number, or as near to it as is asked for"
+    found = _same(category, said, right)
+    if found:
+        return found
     if task.tools and attack.reply.endswith(gold) and not _marked(attack.reply[: -len(gold)]):
         return "words before a call are thoughts, and the call is the right one"
-    if category.group == "coding" and _function(said) == _function(right) is not None:
-        return "it is code, and its last definition of the function is the right one"
     if category.name == "constraints" and _one_fact(said, task.reference["facts"]):
         return "the right sentence and no wrong one is there, beside others in the form asked for"
     if attack.holds and category.name in GRADED and value < 1:
         return f"partly right by {GRADED[category.name]}"
+    return ""
+
+
+def _same(category: Category, said: str, right: str) -> str:
+    """Why an answer is the right one in other words; "" = it is not."""
+    if _plain(said) == _plain(right) or _integer(said) == _integer(right) is not None:
+        return "it is the right answer"
+    if category.group == "stem" and said.replace("\\sqrt", "sqrt") == right:
+        return "it is the right answer in LaTeX"
+    if not any(c.isdigit() for c in right) and _bare(said) == _bare(right):
+        return "it is the right answer with other marks between its parts"
+    if _json(said) == _json(right) is not None:
+        return "it is the same JSON, its numbers in another notation"
+    if _error(said, right) <= NEAR.get(category.name, 0):
+        return "it is the same number, or as near to it as is asked for"
+    if category.group == "coding" and _function(said) == _function(right) is not None:
+        return "it is code, and its last definition of the function is the right one"
     return ""
 
 
@@ -126,7 +135,8 @@ def _marked(text: str) -> bool:
 
 
 def _one_fact(said: str, facts: Sequence[str]) -> bool:
-    return facts[0] in said and not any(fact in said for fact in facts[1:])
+    said, (right, *wrong) = said.casefold(), (fact.casefold() for fact in facts)
+    return right in said and not any(fact in said for fact in wrong)
 
 
 def _function(text: str) -> str | None:

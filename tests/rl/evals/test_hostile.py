@@ -92,6 +92,10 @@ def test_what_is_right_is_excused():
     assert excused("picture_to_code", "{0}; 1")
     assert excused("function_calls", lambda right: f"So: {right}")
     assert excused("constraints", "Well. {0}")
+    category, task = of("plane_geometry", 27, 2)
+    assert task.reference["answer"] == "sqrt(89)"
+    assert excuse(category, task, Attack("x", boxed("\\sqrt(89)"), True), 1.0)
+    assert not excuse(category, task, Attack("x", boxed("\\sqrt(98)"), True), 1.0)
 
 
 def test_what_is_not_right_is_not():
