@@ -29,7 +29,9 @@ GRADED = {
     "chart_to_csv": "F1 of entries",
     "table_to_html": "TEDS",
     "temporal_grounding": "F1 of stretches",
+    "gui_step": "similarity of what is typed",
 }
+POINTS = ("2", "7", "-5/3", "1/9", "-11", "13/2")  # where expressions of x are compared
 NEAR = {
     "metric_distance": 0.5,
     "chart_value": 0.05,
@@ -70,7 +72,7 @@ def _same(category: Category, said: str, right: str) -> str:
     if _json(said) == _json(right) is not None:
         return "it is the same JSON, its numbers in another notation"
     if _error(said, right) <= NEAR.get(category.name, 0):
-        return "it is the same number, or as near to it as is asked for"
+        return "it is the same number or function, or as near to it as is asked for"
     if category.group == "coding" and _function(said) == _function(right) is not None:
         return "it is code, and its last definition of the function is the right one"
     return ""
@@ -92,32 +94,44 @@ def _integer(text: str) -> int | None:
 
 
 def _error(said: str, right: str) -> float:
-    """Of a number or product of numbers, relative to the right one; infinite of anything else."""
-    one, other = (_value(text) for text in (said, right))
-    if one is None or other is None:
-        return math.inf
-    return float(abs(one - other) / abs(other)) if other else 0.0 if one == 0 else math.inf
+    """The largest error of an expression of x, relative to the right one; infinite of any other."""
+    pairs = zip(_values(said), _values(right), strict=False)
+    errors = [float(abs(a - b) / abs(b)) if b else 0.0 if a == 0 else math.inf for a, b in pairs]
+    return max(errors, default=math.inf)
 
 
-def _value(text: str) -> Fraction | None:
-    """Of "-1.5", "0/5", "-(0)", "3 (1)"; None for anything else."""
-    if len(text) > 40 or not all(c in "0123456789.+-*/() " and c.isascii() for c in text):
-        return None
+def _values(text: str) -> list[Fraction]:
+    """Of "-1.5", "0/5", "3 (1)", "-1/2*(x-0)^2+0" for some x; [] of anything else."""
+    if len(text) > 60 or not all(c in "0123456789.+-*/^() x" for c in text) or "\n" in text:
+        return []
     try:
-        return _worth(ast.parse(text.strip().replace(" (", "*("), mode="eval").body)
-    except (SyntaxError, ValueError, ZeroDivisionError):
-        return None
+        tree = ast.parse(text.strip().replace(" (", "*(").replace("^", "**"), mode="eval").body
+        return [_worth(tree, Fraction(x)) for x in POINTS]
+    except (SyntaxError, ValueError, ZeroDivisionError, OverflowError):
+        return []
 
 
-def _worth(tree: ast.expr) -> Fraction:
+def _worth(tree: ast.expr, x: Fraction) -> Fraction:
     if isinstance(tree, ast.Constant):
         return Fraction(str(tree.value))
+    if isinstance(tree, ast.Name) and tree.id == "x":
+        return x
     if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub):
-        return -_worth(tree.operand)
-    if isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.Mult):
-        return _worth(tree.left) * _worth(tree.right)
-    if isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.Div):
-        return _worth(tree.left) / _worth(tree.right)
+        return -_worth(tree.operand, x)
+    if not isinstance(tree, ast.BinOp):
+        raise ValueError
+    a, b = _worth(tree.left, x), _worth(tree.right, x)
+    match tree.op:
+        case ast.Add():
+            return a + b
+        case ast.Sub():
+            return a - b
+        case ast.Mult():
+            return a * b
+        case ast.Div():
+            return a / b
+        case ast.Pow() if b in range(10):
+            return a ** int(b)
     raise ValueError
 
 

@@ -98,6 +98,18 @@ def test_what_is_right_is_excused():
     assert not excuse(category, task, Attack("x", boxed("\\sqrt(98)"), True), 1.0)
 
 
+def test_expressions_are_excused_where_they_are_equal():
+    category, task = of("function_graph", 84, 4)
+    assert task.reference["answer"] == "-1/2*(x-0)^2+0"
+    for said, equal in (
+        ("-1/2*x^2", True), ("{0}/1/2*x^2", True), ("-x^2/2+0 (x+1)", True), ("-x^2/2", True),
+        ("1/2*x^2", False), ("-1/2*x^2+1", False), ("{0} or x", False), ("{0}\n-0", False),
+        ("-x^2/0", False), ("x^(9^9)", False), ("", False), ("((", False),
+    ):  # fmt: skip
+        reply = boxed(said.format(task.reference["answer"]))
+        assert bool(excuse(category, task, Attack("x", reply, True), 1.0)) == equal, said
+
+
 def test_what_is_not_right_is_not():
     for said in ("{0}0", "-{0}", "{0}.5", "{0} or 2", "", "²", "not {0}", "{0}, {0}", "٣"):
         assert not excused("counting", said, holds=True), said
