@@ -53,7 +53,11 @@ def test_there_are_configs():
     assert "stage2" in NAMES
 
 
-@pytest.mark.parametrize("name", NAMES)
+# Fine-tuning is the program of pretraining with another mixture.
+SMOKED = [pytest.param(n, marks=pytest.mark.slow) if n == "vlm_sft" else n for n in NAMES]
+
+
+@pytest.mark.parametrize("name", SMOKED)
 def test_smoke_variant_trains_evaluates_and_saves(name, tmp_path):
     config = get_config(name, "smoke")
     console = Console(file=io.StringIO(), width=200)

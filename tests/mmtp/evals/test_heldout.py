@@ -97,6 +97,7 @@ def test_cosines_of_known_gradients(drafts, cosine, ratio):
         assert found[f"norm_ratio/{part}"] == pytest.approx(ratio, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_interference_of_the_model_is_that_of_two_explicit_gradients():
     losses = [
         vlm_loss.make_loss(vlm_evals.with_weight(MODEL, weight), SETTINGS, program.ATTENTION["xla"])
