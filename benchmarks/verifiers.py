@@ -108,13 +108,13 @@ def main() -> None:
     ]
     show(("rule", "answers of", "a second", "a second of processor", "goal"), rows, args.markdown)
     show(
-        ("calls of", "", "median", "p99", "slowest"),
-        [(name, how, *(f"{1000 * x:.2f} ms" for x in three(times)))
-         for name, both in hung.items() for how, times in both.items()],
+        ("calls of", "", "median", "p99", "slowest of a round", "slowest of all"),
+        [(name, how, *(f"{1000 * x:.2f} ms" for x in figures(rounds)))
+         for name, both in hung.items() for how, rounds in both.items()],
         args.markdown,
     )  # fmt: skip
     for name, both in hung.items():
-        added = [b - a for a, b in zip(*(three(times) for times in both.values()), strict=True)]
+        added = [b - a for a, b in zip(*(figures(one) for one in both.values()), strict=True)]
         print(f"{name}: a hung call adds {', '.join(f'{1000 * x:+.2f}' for x in added)} ms")
     if args.json:
         with open(args.json, "w", encoding="utf-8") as file:
@@ -157,8 +157,8 @@ def rate(calls: Sequence[Call], seconds: float) -> tuple[float, float]:
     return count / (time.perf_counter() - started), count / (time.thread_time() - busy)
 
 
-async def latencies(rounds: int) -> dict[str, dict[str, list[float]]]:
-    """Of calls alone, and beside one that never ends, in turns."""
+async def latencies(rounds: int) -> dict[str, dict[str, list[list[float]]]]:
+    """Of calls alone, and beside one that never ends, in turns: seconds by round."""
     box = ("[100,100,300,300]", {"box": [110, 100, 300, 310]})
     kinds: dict[str, Callable[[], Any]] = {
         "math in a worker": lambda: isolate.acall(
@@ -174,7 +174,8 @@ async def latencies(rounds: int) -> dict[str, dict[str, list[float]]]:
         hung = asyncio.create_task(_hang()) if number % 2 else None
         await asyncio.sleep(0.3)  # the hung call runs, and the spare worker has been started
         for name, call in kinds.items():
-            times = found[name]["beside a hung call" if hung else "alone"]
+            times: list[float] = []
+            found[name]["beside a hung call" if hung else "alone"].append(times)
             for _ in range(100):
                 started = time.perf_counter()
                 await call()
@@ -195,10 +196,12 @@ async def _hang() -> None:
     raise AssertionError("it came back")
 
 
-def three(times: Sequence[float]) -> tuple[float, float, float]:
-    """Median, 99th percentile, and the longest."""
-    ordered = sorted(times)
-    return statistics.median(ordered), ordered[int(0.99 * (len(ordered) - 1))], ordered[-1]
+def figures(rounds: Sequence[Sequence[float]]) -> tuple[float, float, float, float]:
+    """Median, 99th percentile, longest of a round (the median of the rounds), longest of all."""
+    ordered = sorted(time for times in rounds for time in times)
+    longest = [max(times) for times in rounds]
+    late = ordered[int(0.99 * (len(ordered) - 1))]
+    return statistics.median(ordered), late, statistics.median(longest), ordered[-1]
 
 
 def show(head: Sequence[str], rows: Sequence[Sequence[str]], markdown: bool) -> None:
