@@ -13,30 +13,9 @@ from rl.envs.drawing.draw_charts import KINDS, SIZES, random_chart
 from rl.envs.drawing.draw_tables import CORNERS, random_table
 from rl.envs.drawing.paint_charts import paint, ticks
 from rl.envs.environment import judge, play
-from tests.rl.envs import contract
 
 NAMES = ("chart_value", "chart_reasoning", "chart_to_csv", "table_to_html", "table_qa")
 GUESSES = {name: 0.1 for name in NAMES} | {"chart_reasoning": 0.3}
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("difficulty", range(5))
-def test_contract(name, difficulty):
-    for seed in range(4):
-        contract.check(CATEGORIES[name], seed, difficulty)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("difficulty", range(5))
-def test_contract_of_many(name, difficulty):
-    for seed in range(4, 16):
-        contract.check(CATEGORIES[name], seed, difficulty)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_hostile_replies(name):
-    contract.check_hostile(CATEGORIES[name], 3)
 
 
 @pytest.mark.parametrize("name", NAMES)

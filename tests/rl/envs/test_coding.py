@@ -14,30 +14,8 @@ from rl.envs.environment import judge, play
 from rl.envs.parts import programs
 from rl.envs.parts.problems import PROBLEMS
 from rl.rewards.rules.code_tests import same
-from tests.rl.envs import contract
 
-NAMES = ("text_coding", "picture_to_code", "code_output")
 QUICK = {"text_coding": 1, "picture_to_code": 1, "code_output": 4}  # seeds; code starts processes
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("difficulty", range(5))
-def test_contract(name, difficulty):
-    for seed in range(QUICK[name]):
-        contract.check(CATEGORIES[name], seed, difficulty)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("difficulty", range(5))
-def test_contract_many(name, difficulty):
-    for seed in range(4, 16):
-        contract.check(CATEGORIES[name], seed, difficulty)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_hostile_replies(name):
-    contract.check_hostile(CATEGORIES[name], 3)
 
 
 def test_there_are_problems_enough():

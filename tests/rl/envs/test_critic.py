@@ -11,35 +11,8 @@ from mmtp.data.tasks import scenes
 from rl.envs import CATEGORIES, make_task, wrong_step
 from rl.envs.environment import judge, play
 from rl.envs.parts import statements
-from tests.rl.envs import contract
 
 NAMES = ("wrong_sentence", "better_answer", "wrong_step")
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("difficulty", range(5))
-def test_contract(name, difficulty):
-    for seed in range(4):
-        contract.check(CATEGORIES[name], seed, difficulty)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("difficulty", range(5))
-def test_contract_many(name, difficulty):
-    for seed in range(4, 16):
-        contract.check(CATEGORIES[name], seed, difficulty)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_hostile_replies(name):
-    seed = next(s for s in range(40) if wrong_of(name, s) not in (None, 0))
-    contract.check_hostile(CATEGORIES[name], seed)
-
-
-def wrong_of(name, seed):
-    reference = make_task(CATEGORIES[name], seed, 0).reference
-    return reference.get("answer", reference.get("wrong"))
 
 
 def test_shapes_are_inside_apart_and_of_different_sizes():

@@ -14,30 +14,9 @@ from rl.envs import CATEGORIES, document_qa, make_task, receipt_fields
 from rl.envs.drawing.draw_documents import page
 from rl.envs.environment import judge, play
 from rl.envs.page_lookup import PAGES
-from tests.rl.envs import contract
 
 NAMES = ("page_layout", "receipt_fields", "page_lookup", "document_qa")
 GUESSES = {name: 0.1 for name in NAMES} | {"document_qa": 0.35}
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("difficulty", range(5))
-def test_contract(name, difficulty):
-    for seed in range(4):
-        contract.check(CATEGORIES[name], seed, difficulty)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("difficulty", range(5))
-def test_contract_of_many(name, difficulty):
-    for seed in range(4, 16):
-        contract.check(CATEGORIES[name], seed, difficulty)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_hostile_replies(name):
-    contract.check_hostile(CATEGORIES[name], 3)
 
 
 @pytest.mark.parametrize("name", NAMES)

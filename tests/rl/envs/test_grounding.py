@@ -11,29 +11,6 @@ from rl.envs.drawing.draw_items import NAMES, Item, unit_outline
 from rl.envs.environment import judge, play
 from rl.envs.parts.refer import expressions
 from rl.rewards.rules.points import in_polygon
-from tests.rl.envs import contract
-
-NAMES_OF = ("referring", "detection", "pointing", "free_space", "segmentation")
-
-
-@pytest.mark.parametrize("name", NAMES_OF)
-@pytest.mark.parametrize("difficulty", range(5))
-def test_contract(name, difficulty):
-    for seed in range(4):
-        contract.check(CATEGORIES[name], seed, difficulty)
-
-
-@pytest.mark.parametrize("name", NAMES_OF)
-def test_hostile_replies(name):
-    contract.check_hostile(CATEGORIES[name], 3)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES_OF)
-@pytest.mark.parametrize("difficulty", range(5))
-def test_contract_of_many(name, difficulty):
-    for seed in range(4, 16):
-        contract.check(CATEGORIES[name], seed, difficulty)
 
 
 def seen(task):

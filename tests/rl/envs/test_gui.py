@@ -19,36 +19,8 @@ from rl.envs.gui import screen_goals, screen_layout, screen_words, screens
 from rl.envs.gui.screen_acts import act
 from rl.envs.gui.screen_paint import paint
 from rl.envs.gui.screen_plans import KINDS, full_screen, several_pages
-from tests.rl.envs import contract
 
 EPISODES = ("gui_form", "gui_mobile", "gui_web")
-NAMES = ("gui_element", "gui_grounding", "gui_step", *EPISODES, "gui_next_state", "gui_critic")
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("difficulty", range(5))
-def test_contract(name, difficulty):
-    for seed in range(2 if name in EPISODES and difficulty > 2 else 4):
-        contract.check(CATEGORIES[name], seed, difficulty)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("difficulty", range(5))
-def test_contract_of_many(name, difficulty):
-    for seed in range(4, 16):
-        contract.check(CATEGORIES[name], seed, difficulty)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_hostile_replies(name):
-    contract.check_hostile(CATEGORIES[name], 3)
-
-
-@pytest.mark.parametrize("name", EPISODES)
-def test_resume(name):
-    for seed in (2, 3):
-        contract.check_resume(CATEGORIES[name], seed)
 
 
 def test_words_can_be_drawn():

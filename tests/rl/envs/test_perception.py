@@ -14,7 +14,6 @@ from rl.envs.drawing.draw_illusions import BLUE, RED
 from rl.envs.drawing.photos import photographs
 from rl.rewards.rules import latex
 from rl.types import Action, Rollout, Turn
-from tests.rl.envs import contract
 
 NAMES = (
     "attributes",
@@ -28,26 +27,6 @@ NAMES = (
     "formulas",
     "handwriting",
 )
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("difficulty", range(5))
-def test_contract(name, difficulty):
-    for seed in range(4):
-        contract.check(CATEGORIES[name], seed, difficulty)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("difficulty", range(5))
-def test_contract_of_many(name, difficulty):
-    for seed in range(4, 16):
-        contract.check(CATEGORIES[name], seed, difficulty)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_hostile_replies(name):
-    contract.check_hostile(CATEGORIES[name], 3)
 
 
 @pytest.mark.parametrize("name", NAMES)

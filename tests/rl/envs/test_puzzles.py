@@ -14,7 +14,6 @@ from rl.envs.drawing import draw_mazes, draw_sokoban
 from rl.envs.environment import judge, play
 from rl.envs.parts import chess_rules
 from rl.rewards.rules import moves
-from tests.rl.envs import contract
 
 CATEGORIES = {
     module.CATEGORY.name: module.CATEGORY
@@ -35,31 +34,6 @@ PLAYED = [name for name, category in CATEGORIES.items() if category.step]
 def test_it_is_one_of_the_gym(name):
     assert envs.CATEGORIES[name] is CATEGORIES[name]
     assert CATEGORIES[name].group == "puzzles"
-
-
-@pytest.mark.parametrize("name", CATEGORIES)
-@pytest.mark.parametrize("difficulty", range(5))
-def test_contract(name, difficulty):
-    for seed in range(4):
-        contract.check(CATEGORIES[name], seed, difficulty)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CATEGORIES)
-@pytest.mark.parametrize("difficulty", range(5))
-def test_contract_of_many(name, difficulty):
-    for seed in range(4, 16):
-        contract.check(CATEGORIES[name], seed, difficulty)
-
-
-@pytest.mark.parametrize("name", CATEGORIES)
-def test_hostile_replies(name):
-    contract.check_hostile(CATEGORIES[name], 3)
-
-
-@pytest.mark.parametrize("name", PLAYED)
-def test_resume(name):
-    contract.check_resume(CATEGORIES[name], 2)
 
 
 @pytest.mark.parametrize("name", PLAYED)

@@ -15,36 +15,6 @@ from rl.envs import CATEGORIES, make_task
 from rl.envs.drawing.draw_world import draw
 from rl.envs.drawing.world import COLOURS, Camera, Solid
 from rl.rewards.rules import boxes3d
-from tests.rl.envs import contract
-
-NAMES = (
-    "box_3d",
-    "metric_distance",
-    "depth_order",
-    "spatial_relation",
-    "viewpoint",
-    "route_map",
-)
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("difficulty", range(5))
-def test_contract(name, difficulty):
-    for seed in range(4):
-        contract.check(CATEGORIES[name], seed, difficulty)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_hostile_replies(name):
-    contract.check_hostile(CATEGORIES[name], 3)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("difficulty", range(5))
-def test_contract_of_many(name, difficulty):
-    for seed in range(4, 16):
-        contract.check(CATEGORIES[name], seed, difficulty)
 
 
 def pictures(task):

@@ -22,7 +22,6 @@ from rl.envs.drawing import draw_graphs
 from rl.envs.environment import judge, play
 from rl.envs.parts import geometry_problems
 from rl.rewards.rules import graphs, math_equal
-from tests.rl.envs import contract
 
 CATEGORIES = {
     module.CATEGORY.name: module.CATEGORY
@@ -40,26 +39,6 @@ CATEGORIES = {
 def test_it_is_one_of_the_gym(name):
     assert envs.CATEGORIES[name] is CATEGORIES[name]
     assert CATEGORIES[name].group == "stem"
-
-
-@pytest.mark.parametrize("name", CATEGORIES)
-@pytest.mark.parametrize("difficulty", range(5))
-def test_contract(name, difficulty):
-    for seed in range(4):
-        contract.check(CATEGORIES[name], seed, difficulty)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CATEGORIES)
-@pytest.mark.parametrize("difficulty", range(5))
-def test_contract_of_many(name, difficulty):
-    for seed in range(4, 16):
-        contract.check(CATEGORIES[name], seed, difficulty)
-
-
-@pytest.mark.parametrize("name", CATEGORIES)
-def test_hostile_replies(name):
-    contract.check_hostile(CATEGORIES[name], 3)
 
 
 def said(category, task, answer):

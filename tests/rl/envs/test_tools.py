@@ -16,35 +16,9 @@ from rl.envs.environment import judge, play
 from rl.envs.parts import search_world
 from rl.envs.parts.arithmetic import calculate
 from rl.envs.parts.chores import CHORES
-from tests.rl.envs import contract
 
 NAMES = ("zoom_search", "picture_tools", "page_search", "function_calls")
 TURNS = NAMES[:3]
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("difficulty", range(5))
-def test_contract(name, difficulty):
-    for seed in range(4):
-        contract.check(CATEGORIES[name], seed, difficulty)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("difficulty", range(5))
-def test_contract_many(name, difficulty):
-    for seed in range(4, 16):
-        contract.check(CATEGORIES[name], seed, difficulty)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_hostile_replies(name):
-    contract.check_hostile(CATEGORIES[name], 3)
-
-
-@pytest.mark.parametrize("name", TURNS)
-def test_saved_episodes_go_on(name):
-    contract.check_resume(CATEGORIES[name], 2)
 
 
 @pytest.mark.parametrize("name", TURNS)

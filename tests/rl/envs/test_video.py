@@ -11,7 +11,6 @@ from rl import envs
 from rl.envs import action_count, event_order, object_tracking, shell_game, temporal_grounding
 from rl.envs.category import make_task
 from rl.rewards.rules.boxes import iou
-from tests.rl.envs import contract
 
 CATEGORIES = {
     module.CATEGORY.name: module.CATEGORY
@@ -23,26 +22,6 @@ CATEGORIES = {
 def test_it_is_one_of_the_gym(name):
     assert envs.CATEGORIES[name] is CATEGORIES[name]
     assert CATEGORIES[name].group == "video"
-
-
-@pytest.mark.parametrize("name", CATEGORIES)
-@pytest.mark.parametrize("difficulty", range(5))
-def test_contract(name, difficulty):
-    for seed in range(4):
-        contract.check(CATEGORIES[name], seed, difficulty)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CATEGORIES)
-@pytest.mark.parametrize("difficulty", range(5))
-def test_contract_of_many(name, difficulty):
-    for seed in range(4, 16):
-        contract.check(CATEGORIES[name], seed, difficulty)
-
-
-@pytest.mark.parametrize("name", CATEGORIES)
-def test_hostile_replies(name):
-    contract.check_hostile(CATEGORIES[name], 3)
 
 
 @pytest.mark.parametrize("name", CATEGORIES)

@@ -1,7 +1,6 @@
 """Visual code: contracts, and that code and picture belong together."""
 
 import numpy as np
-import pytest
 
 from mmtp.data.records import Image
 from rl.answers.html_page import parse_page
@@ -12,29 +11,6 @@ from rl.envs.category import make_task
 from rl.envs.environment import judge, play
 from rl.rewards.rules.rasters import render
 from rl.rewards.rules.web_pages import paint
-from tests.rl.envs import contract
-
-NAMES = ("ui_to_html", "svg_to_code")
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("difficulty", range(5))
-def test_contract(name, difficulty):
-    for seed in range(4):
-        contract.check(CATEGORIES[name], seed, difficulty)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("difficulty", range(5))
-def test_contract_of_many(name, difficulty):
-    for seed in range(4, 16):
-        contract.check(CATEGORIES[name], seed, difficulty)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_hostile_replies(name):
-    contract.check_hostile(CATEGORIES[name], 3)
 
 
 def test_pictures_are_those_of_the_code():
