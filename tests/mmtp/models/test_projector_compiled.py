@@ -14,14 +14,14 @@ pytestmark = [
     skip_without_libtpu,
     pytest.mark.xdist_group("projector_compiled"),
 ]
-BLOCK_INPUT = 256 * 1024 * 2  # bytes, bf16, of one picture
+BLOCK_INPUT = 1024 * 1024 * 2  # bytes, bf16, of one picture
 
 
 @functools.cache
 def measure(plan, images):
-    """Two blocks of CogViT-L and the merger, 256 patches a picture, on one v5e chip."""
+    """Two blocks of CogViT-L and the merger, 1,024 patches a picture, on one v5e chip."""
     device = topology.devices("v5e:2x2")[0]
-    return vision_memory.measure(plan, images, device, side=16, depth=2)
+    return vision_memory.measure(plan, images, device, side=32, depth=2)
 
 
 def test_chunks_hold_the_activations_of_one_picture():
@@ -32,6 +32,7 @@ def test_chunks_hold_the_activations_of_one_picture():
 
 
 def test_what_is_offloaded_waits_on_the_host():
+    """Inputs of both blocks and what leaves them, of all pictures; the device has no part of it."""
     many = measure("offload", 16)
-    assert many.host >= 16 * 2 * BLOCK_INPUT
-    assert many.temporaries < measure("chunks", 16).temporaries + 2 * BLOCK_INPUT
+    assert many.host == 16 * 3 * BLOCK_INPUT
+    assert many.temporaries < measure("chunks", 16).temporaries + 16 * BLOCK_INPUT
