@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from rl.answers.json_answer import parse_json
 from rl.answers.numbers import parse_number
-from rl.rewards.rules.text import normalise
+from rl.rewards.rules.text import normalise, wraps
 from rl.types import Json
 
 GATE = 0.5
@@ -20,13 +20,13 @@ Path = tuple[str, ...]
 
 
 def similarity(said: str, gold: str) -> float:
-    """ANLS of words, equality of what has a digit."""
+    """ANLS of words, equality of what has a digit; 0 where the answer `wraps` the text."""
     from rapidfuzz.distance import Levenshtein
 
     said, gold = normalise(said), normalise(gold)
     if said == gold:
         return float(bool(gold))
-    if any(character.isdigit() for character in gold):
+    if wraps(said, gold) or any(character.isdigit() for character in gold):
         return 0.0
     distance = Levenshtein.normalized_distance(said, gold)
     return 1 - distance if distance < 0.5 else 0.0

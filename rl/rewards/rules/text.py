@@ -74,8 +74,18 @@ def error_rate(said: str, gold: str) -> float:
     return Levenshtein.distance(said, gold) / len(gold)
 
 
+def wraps(said: str, gold: str) -> bool:
+    """Whether the expected text is there with something beside it: "not X", "X or Y", "XX".
+
+    Such an answer is no slip of reading, and distances would pay for nearly all of it.
+    """
+    return bool(gold) and gold in said and said != gold
+
+
 def transcription(answer: str, reference: Mapping[str, Json]) -> float:
     """1 - CER of the nearest of reference["answers"]; 0 from CER = GATE on, and for nothing said.
+
+    An answer that `wraps` an expected text is not near to it.
 
     Compared as `normalise` leaves them, as OCRBench does (lower case). Its own rule, expected text
     inside of the answer, is passed by printing everything; 1 - edits / longer length divides by
@@ -86,8 +96,8 @@ def transcription(answer: str, reference: Mapping[str, Json]) -> float:
     said = normalise(answer)
     if not said:
         return 0.0
-    rates = (error_rate(said, normalise(gold)) for gold in reference["answers"])
-    least = min(rates, default=1.0)
+    golds = [gold for gold in map(normalise, reference["answers"]) if not wraps(said, gold)]
+    least = min((error_rate(said, gold) for gold in golds), default=1.0)
     return 1 - least if least < GATE else 0.0
 
 
@@ -101,12 +111,13 @@ def similarity(said: str, gold: str) -> float:
 def anls(answer: str, reference: Mapping[str, Json]) -> float:
     """DocVQA's ANLS of one question: the best similarity to one of reference["answers"].
 
-    s = 1 - NL where NL = edits / longer length < 0.5, else 0.
+    s = 1 - NL where NL = edits / longer length < 0.5, else 0; 0 also where it `wraps` the text.
     """
     if len(answer) > MAX_CHARACTERS:
         return 0.0
     said = normalise(answer)
-    best = max((similarity(said, normalise(gold)) for gold in reference["answers"]), default=0.0)
+    golds = [gold for gold in map(normalise, reference["answers"]) if not wraps(said, gold)]
+    best = max((similarity(said, gold) for gold in golds), default=0.0)
     return best if best > 1 - GATE else 0.0
 
 
