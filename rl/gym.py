@@ -5,6 +5,7 @@
     python -m rl.gym show maze --seed 7 --difficulty 2      an episode, observation by observation
     python -m rl.gym play sokoban --language zh     answer it yourself
     python -m rl.gym report --categories maze,counting      index.html with verdicts and baselines
+    python -m rl.gym demonstrate --categories maze,counting --file demos.jsonl      to fine-tune on
 
 `python -m rl.gym COMMAND --help` tells the options of each.
 """

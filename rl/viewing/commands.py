@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import NoReturn, TextIO
 
 from rich.console import Console
+from rich.progress import track
 
 from cogvit_jax.settings import ConfigError, choose, unknown
+from mmtp.data.jsonl import write_jsonl
+from rl.conversation import demonstration
 from rl.envs import CATEGORIES, make_task
 from rl.envs.category import Category
 from rl.types import DIFFICULTIES, LANGUAGES
 from rl.viewing import pictures, playing, report, sheets, tables, texts
 from rl.viewing.episodes import follow
 
+DEMONSTRATIONS = 10**9  # the first seed of what is fine-tuned on
 FOLDER = Path("runs/gym")  # where pictures go
 WIDE = 200  # characters of a table that is not shown in a terminal
 
@@ -53,13 +57,26 @@ def parser(doc: str) -> Parser:
         "--guesses", type=_positive, default=100, help="of each category's random baseline [100]"
     )
     _output(told)
+    shown = _add(commands, "demonstrate", write_demonstrations)
+    shown.add_argument("--categories", required=True, help="names, separated by commas")
+    shown.add_argument("--count", type=_positive, default=1000, help="of each category [1000]")
+    shown.add_argument(
+        "--difficulties", default="0", help="of DIFFICULTIES, separated by commas, in turn [0]"
+    )
+    shown.add_argument(
+        "--first_seed", type=_natural, default=DEMONSTRATIONS, help=f"[{DEMONSTRATIONS}]"
+    )
+    shown.add_argument(
+        "--language", choices=LANGUAGES, default="", help="[en for even seeds, zh for odd ones]"
+    )
+    shown.add_argument("--file", type=Path, required=True, help="the .jsonl file to write")
     return whole
 
 
 def run(arguments: Sequence[str], doc: str) -> None:
     """Runs a command; ends with status 1 and one line where something is wrong with it."""
     reader = parser(doc)
-    names = ("list", "show", "play", "report")
+    names = ("list", "show", "play", "report", "demonstrate")
     if arguments and not arguments[0].startswith("-") and arguments[0] not in names:
         sys.exit(f"error: {unknown(f'command {arguments[0]!r}', arguments[0], names)}")
     options = reader.parse_args(arguments)
@@ -127,6 +144,33 @@ def write_report(options: argparse.Namespace, out: TextIO) -> None:
     odd = sum(one.unexpected for one in measured)
     out.write(f"{odd} verdicts are not what they should be\n" if odd else "")
     out.write(f"report: {folder / 'index.html'}\n")
+
+
+def write_demonstrations(options: argparse.Namespace, out: TextIO) -> None:
+    """Writes right replies as conversations to fine-tune on: --config.data.train=jsonl:FILE.
+
+    Their seeds begin at a thousand million, far from those that training and evaluation draw.
+    """
+    chosen = [_category(name.strip()) for name in options.categories.split(",")]
+    difficulties = [int(number) for number in options.difficulties.split(",")]
+    tasks = (
+        (
+            category,
+            make_task(
+                category,
+                options.first_seed + number,
+                difficulties[number // len(LANGUAGES) % len(difficulties)],
+                options.language,
+            ),
+        )
+        for number in range(options.count)
+        for category in chosen
+    )
+    options.file.parent.mkdir(parents=True, exist_ok=True)
+    total = options.count * len(chosen)
+    shown = track(tasks, "drawing", total, console=Console(stderr=True))
+    written = write_jsonl(options.file, (demonstration(*one) for one in shown))
+    out.write(f"{written} demonstrations: {options.file}\n")
 
 
 def _show_episode(category: Category, options: argparse.Namespace, out: TextIO) -> None:
