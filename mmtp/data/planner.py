@@ -73,7 +73,7 @@ def plan(sizes: Sequence[Size], room: Room) -> tuple[Place | None, ...]:
         plan([Size(3, (4,)), Size(5), Size(4)], Room(1, 1, 8, 1, 4))
         == (Place(0, Stretch(0, 0, 1), (Stretch(0, 0, 1),)), Place(0, Stretch(0, 3, 2), ()), None)
     """
-    groups = [_Group.empty(room) for _ in range(room.groups)]
+    groups = [Group.empty(room) for _ in range(room.groups)]
     loads = [0.0] * room.groups
     places: list[Place | None] = [None] * len(sizes)
     for item in sorted(range(len(sizes)), key=lambda i: -share(sizes[i], room)):
@@ -89,7 +89,7 @@ def plan(sizes: Sequence[Size], room: Room) -> tuple[Place | None, ...]:
 
 def fits_alone(size: Size, room: Room) -> bool:
     """Whether an empty group has room for the document."""
-    return _Group.empty(room).place(size) is not None
+    return Group.empty(room).place(size) is not None
 
 
 def share(size: Size, room: Room) -> float:
@@ -134,12 +134,15 @@ class _Rows:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Group:
+class Group:
+    """Rows of one group that are being filled, each document first-fit."""
+
     text: _Rows
     vision: _Rows
 
     @classmethod
-    def empty(cls, room: Room) -> "_Group":
+    def empty(cls, room: Room) -> "Group":
+        """Without any document."""
         text = _Rows(room.rows, room.row_length, room.padded)
         return cls(text, _Rows(room.vision_rows, room.vision_row_length, room.padded))
 
