@@ -220,16 +220,25 @@ def go_on(category: Category, before: Rollout, reply: str) -> Rollout:
 
 
 def _judged(report: Report, category: Category, rollout: Rollout, what: str) -> float | None:
-    started = time.thread_time()
-    verdict: Verdict = judge(category, rollout)
-    ours = time.thread_time() - started
+    verdict, ours, waited = _timed(category, rollout)
+    if ours > SLOW or waited > STALLED:
+        # A busy machine's clocks jump: a verdict is slow that is slow again.
+        _, *again = _timed(category, rollout)
+        ours, waited = min(ours, again[0]), min(waited, again[1])
     report.verdicts += 1
-    report.verdict_seconds += verdict.seconds
+    report.verdict_seconds += waited
     report.kinds[verdict.kind] += 1
     where = f"{rollout.task.id}, {what}"
     report.slowest = max(report.slowest, (ours, where))
     if verdict.kind != "value":
         report.problems.append(f"{where}: {verdict.kind}: {verdict.reason[:200]}")
-    if ours > SLOW or verdict.seconds > STALLED:
-        report.problems.append(f"{where}: {ours:.1f} s of processor, {verdict.seconds:.1f} s")
+    if ours > SLOW or waited > STALLED:
+        report.problems.append(f"{where}: {ours:.1f} s of processor, {waited:.1f} s")
     return verdict.value
+
+
+def _timed(category: Category, rollout: Rollout) -> tuple[Verdict, float, float]:
+    """A verdict, the seconds of our processor that it took, and those of the clock."""
+    started = time.thread_time()
+    verdict = judge(category, rollout)
+    return verdict, time.thread_time() - started, verdict.seconds

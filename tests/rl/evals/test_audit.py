@@ -52,7 +52,7 @@ def test_nothing_hostile_is_right(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_hostile_is_right_on_many(name):
-    check(audit(CATEGORIES[name], range(20), every))
+    check(audit(CATEGORIES[name], range(10), every))
 
 
 def test_another_process_draws_the_same_bytes():
@@ -150,6 +150,26 @@ def test_a_slow_verifier_is_caught(monkeypatch):
     report = audit(with_rule("counting", slow), [0], lambda c, t: islice(derived(c, t), 2))
     assert "s of processor" in report.problems[0]
     assert report.slowest[0] > 0.005
+
+
+@pytest.mark.parametrize(("times", "problems"), [(1, 0), (2, 1)])
+def test_slow_once_is_the_machine_and_slow_again_the_verifier(monkeypatch, times, problems):
+    monkeypatch.setattr(module, "SLOW", 0.2)
+    slow, calls = CATEGORIES["counting"], []
+
+    def hiccup(task, rollout):
+        """The first calls take a second and more; the clock is the test's."""
+        calls.append(rollout)
+        now[0] += 2.0 / len(calls) if len(calls) <= times else 0.01
+        return slow.score(task, rollout)
+
+    now = [0.0]
+    monkeypatch.setattr(module.time, "thread_time", lambda: now[0])
+    report = audit(replace(slow, score=hiccup), [0], lambda c, t: (), guesses=0)
+    assert len(report.problems) == problems
+    assert report.oracle == 1
+    assert report.slowest[0] == pytest.approx(1.0 if problems else 0.01)
+    assert report.verdicts == report.distractors + 1 == len(calls) - 1
 
 
 def test_a_wrong_oracle_and_a_wrong_distractor_are_caught():
