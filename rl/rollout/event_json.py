@@ -13,8 +13,8 @@ NAMES = {cls: [f.name for f in dataclasses.fields(cls)] for cls in (*KINDS.value
 
 
 def to_json(event: Event) -> dict[str, Json]:
-    """A dict with the event's "kind" and its fields."""
-    return {"kind": type(event).__name__, **_plain(event)}
+    """A dict with the name of its class under "event", and its fields."""
+    return {"event": type(event).__name__, **_plain(event)}
 
 
 def from_json(value: dict[str, Json]) -> Event:
@@ -23,9 +23,9 @@ def from_json(value: dict[str, Json]) -> Event:
     Raises:
         ValueError: an unknown kind, or other fields than it has.
     """
-    cls = KINDS.get(value.get("kind", ""))
-    if cls is None or set(NAMES[cls]) != value.keys() - {"kind"}:
-        raise ValueError(f"no event: {sorted(value)} of the kind {value.get('kind')!r}")
+    cls = KINDS.get(value.get("event", ""))
+    if cls is None or set(NAMES[cls]) != value.keys() - {"event"}:
+        raise ValueError(f"no event: {sorted(value)} of the kind {value.get('event')!r}")
     return _built(cls, value)
 
 
