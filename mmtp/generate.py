@@ -14,4 +14,4 @@ from mmtp.generation.requests import Completion as Completion
 from mmtp.generation.requests import Request as Request
 from mmtp.generation.requests import RequestError as RequestError
 from mmtp.generation.requests import make_request as make_request
-from mmtp.generation.state import EngineSettings as EngineSettings
+from mmtp.generation.settings import EngineSettings as EngineSettings

@@ -15,7 +15,7 @@ from mmtp.evals import acceptance
 from mmtp.evals.acceptance import Steps
 from mmtp.generation.engine import Engine
 from mmtp.generation.requests import Completion, Request
-from mmtp.generation.state import EngineSettings
+from mmtp.generation.settings import EngineSettings
 from mmtp.models.vlm import VLM
 
 # What can be served; a frozen `<|image|>` row is served as any other.

@@ -17,8 +17,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
 from mmtp.generation import sampling
-from mmtp.generation.requests import Prompts
-from mmtp.generation.state import Drafting, EngineSettings, State, take_slots
+from mmtp.generation.packing import Prompts
+from mmtp.generation.settings import EngineSettings
+from mmtp.generation.state import Drafting, State, take_slots
 from mmtp.models import decoder, mtp
 from mmtp.models.mtp_settings import MTPSettings, conventions
 from mmtp.models.vlm import VLM
@@ -59,9 +60,11 @@ def begin(
     h = first = mtp.first_hidden(params["decoder"], model.mtp, model.decoder, hidden)
     caches = []
     for depth in range(1, settings.num_draft + 1):
+        tokens = _shift(prompts.tokens, depth)
         fed = _Fed(
-            tokens=_shift(prompts.tokens, depth),
-            visual=_shift(prompts.visual > 0, depth),
+            tokens=tokens,
+            # By id, as in `_fed_window`: part of a completion may be read too.
+            visual=tokens == model.image_token,
             embeddings=_shift(x, depth),
             slots=slots,
             positions=prompts.positions,
@@ -70,8 +73,12 @@ def begin(
         cache = mtp.init_cache(model.decoder, rows, window + length)
         _, h, cache = _depth(model, settings, params, depth, h, fed, cache)
         caches.append(cache)
-    newest = prompts.length[:, None] - window + jnp.arange(window)[None]
-    return Drafting(tuple(caches), take_slots(first, newest), take_slots(x, newest))
+    back = jnp.arange(window)[None] - window
+    tail, newest = (
+        prompts.length[:, None] + back,
+        (prompts.length + prompts.num_done)[:, None] + back,
+    )
+    return Drafting(tuple(caches), take_slots(first, newest), take_slots(x, tail))
 
 
 def propose(model: VLM, settings: EngineSettings, params: Any, state: State) -> Proposal:

@@ -1,21 +1,14 @@
-"""What is asked of the engine, what it answers, and prompts as arrays.
+"""What is asked of the engine and what it answers."""
 
-Shape letters: m prompts, t prompt tokens, r vision rows, n patches of a vision row, p numbers of a
-patch, e stop tokens.
-"""
-
-from collections.abc import Sequence
+import hashlib
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int32
 
-from mmtp.data.encoded import MERGE, Encoded, Visual, block_positions
+from mmtp.data.encoded import Encoded
 from mmtp.data.positions import rope_positions
-from mmtp.generation.sampling import seed_words
-
-NO_TOKEN = -1  # fills up the stop tokens
 
 
 class RequestError(ValueError):
@@ -38,6 +31,10 @@ class Request:
         top_p: 1 = all.
         stop: tokens that end the completion; they are its last token then.
         seed: any integer of 64 bits.
+        done: an unfinished completion of this request to go on from, such as `Engine.cancel` gave;
+            None = from the beginning. Its tokens count as the completion's: they are part of the
+            completion that is told and of `max_new_tokens`, and what follows them is drawn with
+            the random numbers that it would have had without the break.
     """
 
     id: int
@@ -50,6 +47,17 @@ class Request:
     top_p: float = 1.0
     stop: tuple[int, ...] = ()
     seed: int = 0
+    done: "Completion | None" = None
+
+    @property
+    def num_done(self) -> int:
+        """Tokens of the completion that exist already."""
+        return 0 if self.done is None else len(self.done.tokens)
+
+    @property
+    def num_read(self) -> int:
+        """Tokens that are read before the first one is drawn."""
+        return len(self.prompt.tokens) + self.num_done
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,9 @@ class Completion:
         drafts: `[steps, 3]` of each verification: the place in the completion of its first draft,
             how many tokens were drafted, how many of them accepted. Steps without drafts are not
             listed.
-        finish_reason: "stop", "length", "cancelled", or "" = not finished.
+        versions: of the parameters that drew each token, see `Engine.set_params`.
+        finish_reason: "stop", "length", "cancelled", "error" = there was nothing to draw the next
+            token from, since its logits were not finite; or "" = not finished.
     """
 
     tokens: Int32[np.ndarray, " n"]
@@ -75,39 +85,8 @@ class Completion:
     top_tokens: Int32[np.ndarray, "n top"]
     top_logprobs: Float32[np.ndarray, "n top"]
     drafts: Int32[np.ndarray, "steps 3"]
+    versions: Int32[np.ndarray, " n"]
     finish_reason: str
-
-
-class Prompts(NamedTuple):
-    """Prompts as arrays, right-padded.
-
-    Attributes:
-        tokens: ids.
-        positions: M-RoPE.
-        visual: 0 = text, k = visual token number k - 1 of the vision rows, row after row.
-        length: of each prompt.
-        next_position: of the first token after it.
-        limit: most tokens of the completion.
-        stops: NO_TOKEN where there are fewer.
-        temperature, top_k, top_p: see `Request`.
-        seeds: as `sampling.seed_words`.
-        ids: of the requests, modulo 2^32.
-        image: patches `[r, n, p]`, positions `[r, n, 2]`, segments `[r, n]`; None = no pictures.
-    """
-
-    tokens: Any
-    positions: Any
-    visual: Any
-    length: Any
-    next_position: Any
-    limit: Any
-    stops: Any
-    temperature: Any
-    top_k: Any
-    top_p: Any
-    seeds: Any
-    ids: Any
-    image: Any
 
 
 def make_request(id: int, prompt: Encoded, max_new_tokens: int, **options: Any) -> Request:
@@ -127,6 +106,11 @@ def check(request: Request, max_length: int, vision_length: int, num_stops: int)
         raise RequestError(
             f"prompt of {num} tokens and max_new_tokens = {request.max_new_tokens} are more than "
             f"max_length = {max_length}: shorten the prompt or ask for fewer tokens."
+        )
+    if request.num_done >= request.max_new_tokens:
+        raise RequestError(
+            f"{request.num_done} tokens are done and max_new_tokens = {request.max_new_tokens}: "
+            "nothing is left to draw."
         )
     largest = max((len(v.patches) for v in request.prompt.visuals), default=0)
     if largest > vision_length:
@@ -159,78 +143,15 @@ def check_placeholders(prompt: Encoded, image_token: int) -> None:
         )
 
 
-def pack(
-    requests: Sequence[Request], rows: int, length: int, vision_length: int, num_stops: int
-) -> Prompts:
-    """Prompts of `rows` rows of `length` tokens; rows without a request get a limit of 0.
-
-    Pictures lie in vision rows of `vision_length` patches, first fit; their number is rounded up to
-    a power of two, so that few shapes are compiled.
-    """
-    places, num_vision_rows = _place(requests, vision_length)
-    made = Prompts(
-        tokens=np.zeros((rows, length), np.int32),
-        positions=np.zeros((rows, length, 3), np.int32),
-        visual=np.zeros((rows, length), np.int32),
-        length=np.ones(rows, np.int32),
-        next_position=np.ones(rows, np.int32),
-        limit=np.zeros(rows, np.int32),
-        stops=np.full((rows, num_stops), NO_TOKEN, np.int32),
-        temperature=np.zeros(rows, np.float32),
-        top_k=np.zeros(rows, np.int32),
-        top_p=np.ones(rows, np.float32),
-        seeds=np.zeros((rows, 2), np.uint32),
-        ids=np.zeros(rows, np.uint32),
-        image=_vision_rows(places, num_vision_rows, vision_length) if places else None,
-    )
-    for row, request in enumerate(requests):
-        num = len(request.prompt.tokens)
-        made.tokens[row, :num] = request.prompt.tokens
-        made.positions[row, :num] = request.positions
-        made.length[row] = num
-        made.next_position[row] = request.next_position
-        made.limit[row] = request.max_new_tokens
-        made.stops[row, : len(request.stop)] = request.stop
-        made.temperature[row] = request.temperature
-        made.top_k[row] = request.top_k
-        made.top_p[row] = request.top_p
-        made.seeds[row] = seed_words(request.seed)
-        made.ids[row] = request.id % 2**32
-    for row, visual, vision_row, start in places:
-        first = 1 + (vision_row * vision_length + start) // MERGE**2
-        stop = visual.start + visual.num_tokens
-        made.visual[row, visual.start : stop] = first + np.arange(visual.num_tokens)
-    return made
-
-
-Places = list[tuple[int, Visual, int, int]]  # request, picture, vision row, first patch
-
-
-def _place(requests: Sequence[Request], vision_length: int) -> tuple[Places, int]:
-    """First fit; also the number of vision rows, a power of two."""
-    used: list[int] = []
-    places = []
-    for row, request in enumerate(requests):
-        for visual in request.prompt.visuals:
-            size = len(visual.patches)
-            free = (i for i, n in enumerate(used) if n + size <= vision_length)
-            target = next(free, len(used))
-            used += [0] * (target == len(used))
-            places.append((row, visual, target, used[target]))
-            used[target] += size
-    return places, 1 << max(len(used) - 1, 0).bit_length()
-
-
-def _vision_rows(places: Places, num_rows: int, length: int) -> dict[str, np.ndarray]:
-    patch_dim = places[0][1].patches.shape[-1]
-    image = {
-        "patches": np.zeros((num_rows, length, patch_dim), np.uint8),
-        "positions": np.zeros((num_rows, length, 2), np.int32),
-        "segments": np.zeros((num_rows, length), np.int32),
-    }
-    for _, visual, row, start in places:
-        stop = start + len(visual.patches)
-        image["patches"][row, start:stop] = visual.patches
-        image["positions"][row, start:stop] = block_positions(visual.grid)
-        image["segments"][row, start:stop] = image["segments"][row].max() + 1
-    return image
+def digest(request: Request) -> bytes:
+    """A hash of all that is read before the first token is drawn: equal ones share a prefill."""
+    prompt = request.prompt
+    done = prompt.tokens[:0] if request.done is None else request.done.tokens
+    parts = [prompt.tokens, done, request.positions, np.asarray(request.next_position)]
+    for visual in prompt.visuals:
+        parts += [np.asarray([visual.start, *visual.grid]), visual.patches]
+    found = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        found.update(repr((part.shape, part.dtype.str)).encode())
+        found.update(np.ascontiguousarray(part).data)
+    return found.digest()

@@ -6,59 +6,15 @@ keys of all slots before `place`, whose token is the newest and not yet in it.
 Shape letters: b rows, s slots, d width, w window, j tokens of a step, v vocabulary, e stop tokens.
 """
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int32, Key
 
-from mmtp.generation.requests import Prompts
-from mmtp.generation.sampling import Options
+from mmtp.generation.packing import Prompts, Wishes
+from mmtp.generation.sampling import Options, base_keys
+from mmtp.generation.settings import EngineSettings
 from mmtp.models.decoder import Cache
-
-
-@dataclass(frozen=True)
-class EngineSettings:
-    """Sizes that are compiled in.
-
-    Attributes:
-        rows: requests in progress at a time.
-        max_length: tokens of a prompt and its completion together.
-        buckets: lengths that prompts are padded to; longer ones are padded to `max_length`.
-        vision_length: patches of a vision row, a multiple of four; also of the largest picture.
-        num_stops: stop tokens that a request may have.
-        num_draft: tokens drafted per step by the MTP layers; 0 = plain decoding. Beyond the
-            number of trained depths the last one's parameters are used again.
-        draft: "greedy", or "sampled" with the request's temperature and filters.
-        visual_input: what the MTP layers are fed at visual tokens, see `MTPSettings`; "" = as in
-            training.
-        top_logprobs: how many of the most probable tokens to report with every token.
-    """
-
-    rows: int = 8
-    max_length: int = 2048
-    buckets: tuple[int, ...] = (128, 512)
-    vision_length: int = 4096
-    num_stops: int = 8
-    num_draft: int = 0
-    draft: str = "greedy"
-    visual_input: str = ""
-    top_logprobs: int = 0
-
-    @property
-    def slots(self) -> int:
-        """Slots of a row: the last step may draft past the longest completion."""
-        return self.max_length + self.num_draft + 1
-
-    @property
-    def window(self) -> int:
-        """Newest slots that the MTP layers go over anew before drafting.
-
-        Depth k's entry at slot i depends on token i + k. A step brings up to num_draft + 1 tokens,
-        so its first stale entry is at most num_draft + k slots back, and k <= num_draft.
-        """
-        return 2 * self.num_draft
 
 
 class Record(NamedTuple):
@@ -69,10 +25,12 @@ class Record(NamedTuple):
         logprobs, raw_logprobs: of the completion's tokens, see `requests.Completion`.
         top_tokens, top_logprobs: the same.
         drafted, accepted: by the slot of a step's first draft; 0 = no step began there.
+        versions: of the parameters that drew each token.
         prompt: tokens of the prompt.
         place: slot of the newest token.
         active: still going on.
         stopped: ended by a stop token.
+        failed: ended since the next token's logits were not finite.
     """
 
     tokens: Int32[Array, "b s"]
@@ -82,10 +40,12 @@ class Record(NamedTuple):
     top_logprobs: Float[Array, "b s top"]
     drafted: Int32[Array, "b s"]
     accepted: Int32[Array, "b s"]
+    versions: Int32[Array, "b s"]
     prompt: Int32[Array, " b"]
     place: Int32[Array, " b"]
     active: Bool[Array, " b"]
     stopped: Bool[Array, " b"]
+    failed: Bool[Array, " b"]
 
 
 class Drafting(NamedTuple):
@@ -127,6 +87,28 @@ class State(NamedTuple):
     keys: Key[Array, " b"]
 
 
+class Prefixes(NamedTuple):
+    """What was read and is drawn from: one row for each prompt.
+
+    Attributes:
+        tokens: of the prompt, and of the completion so far.
+        cache: keys and values of all of them.
+        drafting: None without drafts.
+        positions: M-RoPE, of all slots.
+        length: of the prompt.
+        place: slot of the last token.
+        logits: after it.
+    """
+
+    tokens: Int32[Array, "p s"]
+    cache: Cache
+    drafting: Drafting | None
+    positions: Int32[Array, "p s 3"]
+    length: Int32[Array, " p"]
+    place: Int32[Array, " p"]
+    logits: Float[Array, "p v"]
+
+
 class Emitted(NamedTuple):
     """Tokens of one step, of which the first `num` count, with their log probabilities."""
 
@@ -138,24 +120,36 @@ class Emitted(NamedTuple):
     top_logprobs: Float[Array, "b j top"]
 
 
-def new_record(prompts: Prompts, settings: EngineSettings) -> Record:
-    """Of rows whose prompts are in place and nothing else."""
-    rows, length = prompts.tokens.shape
-    shape = (rows, settings.slots)
-    ints, floats = jnp.zeros(shape, jnp.int32), jnp.zeros(shape, jnp.float32)
-    top = (*shape, settings.top_logprobs)
-    return Record(
-        tokens=ints.at[:, :length].set(prompts.tokens),
+def new_state(part: Prefixes, wishes: Wishes, settings: EngineSettings) -> State:
+    """Of rows whose prompts are read and nothing is drawn for yet."""
+    ints = jnp.zeros_like(part.tokens)
+    floats = jnp.zeros(ints.shape, jnp.float32)
+    top = (*ints.shape, settings.top_logprobs)
+    none = jnp.zeros(ints.shape[0], jnp.bool_)
+    record = Record(
+        tokens=part.tokens,
         logprobs=floats,
         raw_logprobs=floats,
         top_tokens=jnp.zeros(top, jnp.int32),
         top_logprobs=jnp.zeros(top, jnp.float32),
         drafted=ints,
         accepted=ints,
-        prompt=prompts.length,
-        place=prompts.length - 1,
-        active=prompts.limit > 0,
-        stopped=jnp.zeros(rows, jnp.bool_),
+        versions=ints,
+        prompt=part.length,
+        place=part.place,
+        active=wishes.limit > 0,
+        stopped=none,
+        failed=none,
+    )
+    return State(
+        record=record,
+        cache=part.cache,
+        drafting=part.drafting,
+        positions=part.positions,
+        limit=wishes.limit,
+        stops=wishes.stops,
+        options=Options(wishes.temperature, wishes.top_k, wishes.top_p),
+        keys=base_keys(wishes.seeds, wishes.ids),
     )
 
 
@@ -170,9 +164,12 @@ def slot_positions(prompts: Prompts, slots: int) -> Int32[Array, "b s 3"]:
 
 
 def emit(
-    record: Record, emitted: Emitted, limit: Array, stops: Array
+    record: Record, emitted: Emitted, limit: Array, stops: Array, version: Int32[Array, ""]
 ) -> tuple[Record, Int32[Array, " b"]]:
     """The record with a step's tokens, up to a stop token or the limit; inactive rows stay.
+
+    A row ends before the first token that was drawn from no distribution: one whose logits were not
+    finite has no finite log probability.
 
     Returns:
         the record, and by how many slots each row went on.
@@ -180,12 +177,13 @@ def emit(
     rows, num_tokens = emitted.tokens.shape
     offset = jnp.arange(num_tokens)[None]
     is_stop = jnp.any(emitted.tokens[..., None] == stops[:, None], axis=-1)
-    is_stop &= offset < emitted.num[:, None]
-    until_stop = jnp.where(jnp.any(is_stop, axis=1), jnp.argmax(is_stop, axis=1) + 1, num_tokens)
+    broken = ~jnp.isfinite(emitted.logprobs + emitted.raw_logprobs)
+    until_stop, until_broken = _first(is_stop) + 1, _first(broken)
     left = limit - (record.place + 1 - record.prompt)
-    num = jnp.minimum(jnp.minimum(emitted.num, until_stop), left)
+    num = jnp.minimum(jnp.minimum(emitted.num, until_stop), jnp.minimum(left, until_broken))
     num = jnp.where(record.active, num, 0).astype(jnp.int32)
-    stopped = record.active & (num == until_stop) & jnp.any(is_stop, axis=1)
+    stopped = record.active & (num == until_stop)
+    failed = record.active & ~stopped & (num < left) & (until_broken < emitted.num)
     # A slot behind the last one is dropped by the scatter.
     slot = jnp.where(
         offset < num[:, None], record.place[:, None] + 1 + offset, record.tokens.shape[1]
@@ -201,32 +199,18 @@ def emit(
         raw_logprobs=put(record.raw_logprobs, emitted.raw_logprobs),
         top_tokens=put(record.top_tokens, emitted.top_tokens),
         top_logprobs=put(record.top_logprobs, emitted.top_logprobs),
+        versions=put(record.versions, jnp.broadcast_to(version, slot.shape)),
         place=record.place + num,
-        active=record.active & ~stopped & (num < left),
+        active=record.active & ~stopped & ~failed & (num < left),
         stopped=record.stopped | stopped,
+        failed=record.failed | failed,
     ), num
 
 
-def insert(state: State, part: State, rows: Int32[Array, " m"]) -> State:
-    """The state with `part`'s rows at `rows`; a part whose row is out of range is left out."""
-
-    def put(old: Array, new: Array) -> Array:
-        return old.at[rows].set(new, mode="drop")
-
-    def put_slots(old: Array, new: Array) -> Array:
-        return old.at[:, rows, : new.shape[2]].set(new, mode="drop")
-
-    def put_cache(old: Cache, new: Cache) -> Cache:
-        length = new.usable.shape[1]
-        usable = old.usable.at[rows, :length].set(new.usable, mode="drop")
-        return Cache(put_slots(old.k, new.k), put_slots(old.v, new.v), usable)
-
-    cache, drafting = put_cache(state.cache, part.cache), None
-    if state.drafting is not None and part.drafting is not None:
-        caches = tuple(map(put_cache, state.drafting.caches, part.drafting.caches))
-        drafting = Drafting(caches, *map(put, state.drafting[1:], part.drafting[1:]))
-    rest, new = (s._replace(cache=None, drafting=None) for s in (state, part))  # type: ignore
-    return jax.tree.map(put, rest, new)._replace(cache=cache, drafting=drafting)
+def _first(mask: Bool[Array, "b j"]) -> Int32[Array, " b"]:
+    """Of each row the first place that is true; j + 1 where none is."""
+    num = mask.shape[1]
+    return jnp.where(jnp.any(mask, axis=1), jnp.argmax(mask, axis=1), num + 1).astype(jnp.int32)
 
 
 def take_slots(x: Array, slots: Int32[Array, "b j"]) -> Any:

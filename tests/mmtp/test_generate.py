@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from mmtp.generate import Completion, Engine, EngineSettings, Request, RequestError, make_request
+from mmtp.generation import packing
 from mmtp.generation import requests as asked
 from mmtp.models import decoder, mtp, vlm
 from mmtp.models.mtp_settings import conventions
@@ -77,7 +78,7 @@ def foretell(model, params, request: Request, completion: Completion, num_heads:
     tokens[:num] = np.concatenate([encoded.tokens, completion.tokens])
     new = request.next_position + np.arange(len(completion.tokens))
     positions[:num] = np.concatenate([request.positions, np.repeat(new[:, None], 3, axis=1)])
-    prompts = asked.pack([request], 1, LENGTH, LENGTH, 2)
+    prompts = packing.pack([request], 1, LENGTH, LENGTH)
     patch_dim = model.patch_dim
     image = prompts.image or {
         "patches": np.zeros((1, LENGTH, patch_dim), np.uint8),

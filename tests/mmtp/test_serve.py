@@ -250,7 +250,8 @@ def test_characters_and_stops_that_span_tokens():
             zeros = np.zeros(num, np.float32)
             none = np.zeros((num, 0), np.float32)
             reason = "stop" if num == len(tokens) else ""
-            done = Completion(np.array(tokens[:num]), zeros, zeros, none, none, none, reason)
+            ints = np.array(tokens[:num], np.int32)
+            done = Completion(ints, zeros, zeros, none, none, none, ints, reason)
             piece, _ = writer.push(done)
             text += piece
             assert "STOP" not in text or not stops

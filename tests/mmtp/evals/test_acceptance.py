@@ -56,7 +56,7 @@ def test_steps_of_completions_know_how_far_the_picture_is():
     plain = Encoded(tokens, np.zeros(6, bool), (), 1, "b")
     none = np.zeros(9)
     drafts = np.array([[1, 2, 2], [4, 2, 0]], np.int32)
-    completion = Completion(none, none, none, none, none, drafts, "length")
+    completion = Completion(none, none, none, none, none, drafts, none, "length")
     requests = [make_request(0, shown, 9), make_request(0, plain, 9)]
     found = acceptance.generated(requests, [completion] * 2)
     # The first draft is token 6 + 1 of the sequence, the last visual token is token 2.

@@ -32,7 +32,8 @@ class Scripted:
     def _completion(self, ids):
         ids = np.asarray(ids, np.int32)
         zeros, none = np.zeros(len(ids), np.float32), np.zeros((len(ids), 0))
-        return Completion(ids, zeros, zeros, none, none, np.zeros((0, 3), np.int32), "stop")
+        drafts = np.zeros((0, 3), np.int32)
+        return Completion(ids, zeros, zeros, none, none, drafts, ids, "stop")
 
 
 def document(task, answer, check="exact", **tags):

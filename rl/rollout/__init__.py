@@ -1,0 +1,1 @@
+"""Rollouts: who is asked what, by which engine, and in which order."""
