@@ -98,6 +98,11 @@ class Program:
         num_examples: batch arrays -> examples in it, for throughput.
         batch_shapes: () -> the shapes, with shardings, of every batch there can be, longest first;
             for compiling ahead of time, without data.
+        num_microbatches: batch arrays -> in how many parts a batch of these shapes is taken; None =
+            config.train.microbatches.
+        begin: called with the state that training starts from, when the batches are there and
+            none is taken yet.
+        hooks: run after every step, before its numbers are logged and it is saved.
     """
 
     init: Callable[[jax.Array], Params]
@@ -112,6 +117,9 @@ class Program:
     num_examples: Callable[[BatchArrays], int] = lambda _: 0
     shared: Callable[[Params, Any, BatchArrays, jax.Array], tuple[Any, BatchArrays]] | None = None
     batch_shapes: Callable[[], Sequence[BatchArrays]] = tuple
+    num_microbatches: Callable[[BatchArrays], int] | None = None
+    begin: Callable[["TrainState"], None] = lambda _: None
+    hooks: Sequence[Hook] = ()
 
 
 class TrainState(struct.PyTreeNode):

@@ -99,6 +99,7 @@ def run(
         profile = hooks.profile(workdir, options.profile_start, options.profile_stop, first)
         each_step.append(stack.enter_context(profile))
         stopping = stack.enter_context(stop_on_signal(console))
+        program.begin(state)
         for step in range(first + 1, options.steps + 1):
             state, measured = take_step(setup, state, tools)
             if step == first + 1:
@@ -221,6 +222,7 @@ def standard_hooks(
 
     return [
         guard,
+        *program.hooks,
         hooks.every(options.log_every, log, last),
         hooks.settle(later, due),
         hooks.every(options.eval_every, evaluate, last),

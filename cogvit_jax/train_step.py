@@ -64,7 +64,8 @@ def make_step(
         transform: optimizer.
         groups: tree of group names, for per-group statistics.
         shardings: where the state lives, from `state_shardings`.
-        microbatches: the batch is split into this many, one after the other.
+        microbatches: the batch is split into this many, one after the other, unless the program
+            says so itself.
         compiler_options: of XLA, for this step only.
 
     Returns:
@@ -84,9 +85,10 @@ def make_step(
         state: TrainState, frozen: Any, batch: BatchArrays
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         key = jax.random.fold_in(state.key, state.step)
+        parts = program.num_microbatches(batch) if program.num_microbatches else microbatches
         with jax.sharding.use_abstract_mesh(program.mesh.abstract_mesh):  # for sharding.keep_rows
             loss, grads = gradients(
-                program, state.params, frozen, batch, key, microbatches, state.statistics
+                program, state.params, frozen, batch, key, parts, state.statistics
             )
         with jax.named_scope("optimizer"):
             updates, opt_state = transform.update(grads, state.opt_state, state.params)

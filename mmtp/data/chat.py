@@ -116,10 +116,34 @@ def render(
         else:
             spans += [Span(_content(part), isinstance(part, Text)) for part in message.parts]
         before = message.role
-    if generation_prompt:
-        spans += [_role("assistant", before), Span("\n")]
-        if style.think_always and settings.thinking is False:
-            spans += [Span(Token("<think>")), Span(Token("</think>")), Span("\n")]
+    return spans + (_opening(settings, before) if generation_prompt else [])
+
+
+def render_next(message: Message, settings: ChatSettings) -> list[Span]:
+    """What follows an answer that a model gave: the next turn, and the opening of the answer to it.
+
+    The first token is the role's, which also ends the answer before it.
+
+    Raises:
+        ConfigError, CorruptRecord: as in `render`; the assistant does not follow itself.
+    """
+    choose(STYLES, settings.style, "config.chat.style")
+    _check([message], settings)
+    if message.role not in ("user", "observation"):
+        raise CorruptRecord(f"{message.role!r} does not follow an answer")
+    spans = (
+        _observation(message, "assistant")
+        if message.role == "observation"
+        else _turn(message, settings, "assistant")
+    )
+    return spans + _opening(settings, message.role)
+
+
+def _opening(settings: ChatSettings, before: str) -> list[Span]:
+    """Opens the assistant's turn, for the model to go on."""
+    spans = [_role("assistant", before), Span("\n")]
+    if STYLES[settings.style].think_always and settings.thinking is False:
+        spans += [Span(Token("<think>")), Span(Token("</think>")), Span("\n")]
     return spans
 
 

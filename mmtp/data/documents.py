@@ -1,7 +1,7 @@
 """A document -> token ids and patches, through the chat template; for training and for prompts."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -86,6 +86,40 @@ def encode_prompt(
     )
 
 
+def encode_next(
+    before: Encoded,
+    reply: Sequence[int],
+    message: Message,
+    tokenizer: Tokenizer,
+    images: ImageSettings,
+    chat_settings: ChatSettings = _CHAT,
+) -> Encoded:
+    """A prompt, what was said to it, and the next turn, up to where the assistant goes on.
+
+    The reply stands there token by token as it was drawn: text that is encoded again may become
+    other tokens.
+
+    Args:
+        before: of `encode_prompt` or of this function.
+        reply: tokens that were drawn; a last one that is the next turn's role is not repeated.
+        message: of the user or a tool.
+        tokenizer, images, chat_settings: as in `encode_prompt`. Errors as there.
+    """
+    spans = chat.render_next(message, chat_settings)
+    writer = _Writer(tokenizer, num_videos=1 + max((v.video for v in before.visuals), default=-1))
+    _write_spans(writer, spans, images, chat_settings)
+    added = writer.tokens[1:] if reply and reply[-1] == writer.tokens[0] else writer.tokens
+    first = len(before.tokens) + len(reply) + len(added) - len(writer.tokens)
+    moved = [replace(v, start=v.start + first) for v in writer.visuals]
+    tokens = np.concatenate([before.tokens, np.asarray([*reply, *added], np.int32)])
+    return replace(
+        before,
+        tokens=tokens,
+        supervised=np.zeros(len(tokens), bool),
+        visuals=(*before.visuals, *moved),
+    )
+
+
 def stop_tokens(tokenizer: Tokenizer) -> tuple[int, ...]:
     """The ids at which generation ends."""
     return tuple(tokenizer.id(name) for name in chat.STOPS)
@@ -96,6 +130,7 @@ class _Writer:
     """What is written so far."""
 
     tokenizer: Tokenizer
+    num_videos: int = 0
     tokens: list[int] = field(default_factory=list)
     said: list[bool] = field(default_factory=list)
     visuals: list[Visual] = field(default_factory=list)
@@ -122,8 +157,14 @@ def _write(
     spans: Sequence[Span], tokenizer: Tokenizer, images: ImageSettings, settings: ChatSettings
 ) -> _Writer:
     writer = _Writer(tokenizer)
-    num_videos = 0
-    for span in _joined(spans, tokenizer):
+    _write_spans(writer, spans, images, settings)
+    return writer
+
+
+def _write_spans(
+    writer: _Writer, spans: Sequence[Span], images: ImageSettings, settings: ChatSettings
+) -> None:
+    for span in _joined(spans, writer.tokenizer):
         if isinstance(span.content, str):
             writer.text(span.content, span.said)
         elif isinstance(span.content, Token):
@@ -133,11 +174,10 @@ def _write(
         else:
             writer.token("<|begin_of_video|>")
             for patches in cut_video(span.content, images):
-                writer.visual(patches, num_videos)
+                writer.visual(patches, writer.num_videos)
                 writer.text(chat.write_seconds(patches.second, settings), False)
             writer.token("<|end_of_video|>")
-            num_videos += 1
-    return writer
+            writer.num_videos += 1
 
 
 def _joined(spans: Sequence[Span], tokenizer: Tokenizer) -> Iterator[Span]:

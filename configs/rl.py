@@ -1,0 +1,190 @@
+"""Reinforcement learning over all categories of the gym at once, asynchronously.
+
+    python -m rl.main --config=configs/rl.py --workdir=runs/rl \
+        --config.train.init_from=runs/vlm_sft --config.data.tokenizer=/data/glm/tokenizer.json
+
+Hardware: a TPU pod slice for the trainer (v5e-256), rollouts beside it. Nobody has yet run it.
+
+    python -m rl.main --config=configs/rl.py:tiny --workdir=runs/rl_tiny \
+        --config.train.init_from=runs/vlm_sft_gym
+
+Hardware: 2 CPU cores, about 10 minutes: six categories, from the model of vlm_sft.py:tiny that was
+also shown the gym's form of questions (README.md has the commands). `:smoke` takes two steps of the
+same code for the tests, from a model that knows nothing.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import vlm_pretrain, vlm_sft
+from configs.common import check_variant
+from configs.rl_rewards import rewards
+
+TINY_CATEGORIES = (
+    "attributes",
+    "counting",
+    "handwriting",
+    "free_space",
+    "gui_element",
+    "depth_order",
+)
+
+
+def get_config(arg: str | None = None) -> ConfigDict:
+    variant = check_variant(arg, ("tiny", "smoke"))
+    config = full()
+    if variant:
+        tiny(config)
+    if variant == "smoke":
+        smoke(config)
+    return config.lock()
+
+
+def full() -> ConfigDict:
+    """The pod run; where the report gives no number, ours are proposals."""
+    config = vlm_sft.full()
+    config.program = "rl"
+    for name in ("pipeline", "data", "evals"):
+        del config[name]
+    config.data = ConfigDict({"tokenizer": ""})  # "" = the embedded one
+
+    config.algorithm = ConfigDict()
+    config.algorithm.preset = (
+        "dapo"  # clip-higher, token mean, no KL, as GLM-4.1V (2507.01006)
+    )
+    config.algorithm.proximal = "loglinear"  # AReaL, arXiv:2505.24298: decoupled from the engine's
+    config.algorithm.correction = "tis"
+    config.algorithm.correction_high = 2.0
+    config.algorithm.max_tokens = 8192
+    config.algorithm.overlong_tokens = 8192
+    config.algorithm.overlong_buffer = 2048
+    config.algorithm_mtp_weight = 0.1  # of drafts on the policy's own words
+    config.teachers = ()  # workdirs, one for each of config.algorithm.distill_weights
+
+    config.tasks = ConfigDict({"categories": ("*",)})
+    config.curriculum = ConfigDict()
+    config.curriculum.difficulties = (0, 1, 2, 3, 4)
+    config.curriculum.chinese = 0.5
+    config.curriculum.level_mode = "fixed"
+    config.curriculum.window = 1024
+
+    config.rollout = ConfigDict()
+    config.rollout.group_size = 16
+    config.rollout.batch_groups = 256
+    config.rollout.max_staleness = 2
+    config.rollout.concurrency = 4096
+    config.rollout.abort_count = 512
+    config.rollout.abort_seconds = 600.0
+    config.rollout.partial = "continue"
+    config.rollout.batches_ahead = 1
+
+    config.sampling = ConfigDict()
+    config.sampling.max_new_tokens = 8192
+    config.sampling.max_length = 16384
+    config.sampling.temperature = 1.0
+
+    config.engine = ConfigDict()
+    config.engine.rows = 256
+    config.engine.prefixes = 16
+    config.engine.buckets = (512, 1024, 2048, 4096)
+    config.engine.num_draft = 1
+    config.engine.draft = "sampled"
+    config.engine.steps = 16
+    config.engine.running = "continue"
+
+    config.packing = ConfigDict()
+    config.packing.seq_len = 16384
+    config.packing.rows = 1
+    config.packing.vision_row_length = 2048
+    config.packing.vision_rows = 8
+    config.packing.microbatches = 0
+
+    config.rewards = rewards()
+
+    config.evals = ConfigDict()
+    config.evals.tasks = 64
+    config.evals.temperature = 1.0
+    config.evals.blank = True
+
+    for name in ("vision", "projector", "language"):
+        config.optim.groups[name].lr = 2e-6
+        config.optim.groups[name].warmup_steps = 10
+        config.optim.groups[name].weight_decay = 0.0
+    config.train.steps = 2000
+    config.train.log_every = 1
+    config.train.eval_every = 50
+    config.train.save_every = 25
+    config.train.keep_every = 500
+    return config
+
+
+def tiny(config: ConfigDict) -> None:
+    """A laptop run that really learns: six categories, one picture and a short answer each."""
+    small = vlm_pretrain.full()
+    vlm_pretrain.tiny(small)
+    for name in ("mesh", "vision", "vision_memory", "decoder", "images", "mmtp"):
+        config[name] = small[name]
+    config.loss.vocab_block = small.loss.vocab_block
+    config.optim.muon_dtype = "float32"
+    config.mmtp.weight_steps = 0
+    for name in ("vision", "projector", "language"):
+        config.optim.groups[name].lr = 5e-4
+        config.optim.groups[name].warmup_steps = 5
+    config.algorithm.preset = "dapo"
+    config.algorithm.max_tokens = 24
+    config.algorithm.overlong_buffer = 0
+    config.tasks.categories = TINY_CATEGORIES
+    config.curriculum.difficulties = (0,)
+    config.curriculum.chinese = 0.0
+    config.curriculum.window = 48
+    config.rewards.sources = (("*", "answer"),)  # right is right, in a box or not
+    config.rollout.group_size = 8
+    config.rollout.batch_groups = 48
+    config.rollout.max_staleness = 1
+    config.rollout.concurrency = 96
+    config.rollout.abort_count = 0
+    config.rollout.abort_seconds = 0.0
+    config.rollout.batches_ahead = 0
+    config.sampling.max_new_tokens = 24
+    config.sampling.max_length = 176
+    config.engine.rows = 96
+    config.engine.prefixes = 12
+    config.engine.buckets = (64, 96, 128)
+    config.engine.num_draft = 0
+    config.packing.seq_len = 256
+    config.packing.rows = 16
+    config.packing.vision_row_length = 96
+    config.packing.vision_rows = 40
+    config.train.steps = 100
+    config.train.log_every = 1
+    config.train.eval_every = 25
+    config.train.save_every = 25
+    config.train.keep_every = 0
+    config.train.nonfinite = "stop"
+    config.train.max_skips = 0
+    config.evals.tasks = 64
+
+
+def smoke(config: ConfigDict) -> None:
+    """Two steps of `tiny` on a model as small as can be, from scratch."""
+    config.vision.width, config.vision.depth = 16, 2
+    config.vision.num_heads, config.vision.mlp_dim = 2, 32
+    config.vision.scan_unroll = 1
+    config.decoder.width, config.decoder.depth, config.decoder.head_dim = 32, 2, 16
+    config.decoder.num_heads, config.decoder.num_kv_heads, config.decoder.mlp_dim = 2, 1, 64
+    config.decoder.rotary_dim, config.decoder.mrope_sections = 16, (2, 3, 3)
+    config.decoder.scan_unroll = 1
+    config.algorithm.dynamic_sampling = False
+    config.rollout.group_size = 2
+    config.rollout.batch_groups = 3
+    config.rollout.concurrency = 8
+    config.engine.rows = 8
+    config.engine.prefixes = 4
+    config.sampling.max_new_tokens = 4
+    config.packing.rows = 4
+    config.packing.vision_rows = 8
+    for name in ("vision", "projector", "language"):
+        config.optim.groups[name].warmup_steps = 1
+    config.train.steps = 2
+    config.train.eval_every = 2
+    config.train.save_every = 1
+    config.evals.tasks = 1

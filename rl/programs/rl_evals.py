@@ -1,0 +1,114 @@
+"""Held-out tasks played with the policy that is trained, and with pictures taken from it."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from cogvit_jax import settings
+from cogvit_jax.program import Evaluator
+from cogvit_jax.settings import ConfigError
+from mmtp.data.encoded import Encoded
+from rl.envs import CATEGORIES
+from rl.programs.rl_parts import make_engine, to_engine
+from rl.programs.rl_settings import Read
+from rl.programs.rl_tasks import held_out
+from rl.rewards import reward_settings
+from rl.rewards.system import RewardSystem
+from rl.rollout.playing import play_all
+from rl.types import Rollout, Task, Verdict
+
+GREY = 128  # a picture without anything in it
+
+
+@dataclass(frozen=True)
+class EvalSettings:
+    """`config.evals`.
+
+    Attributes:
+        tasks: of each category, held out: their seeds are far from those that are trained on.
+        temperature: of the replies; 0 = greedy.
+        blank: the same tasks with all pictures grey, too: what can be had without looking.
+    """
+
+    tasks: int = 64
+    temperature: float = 1.0
+    blank: bool = True
+
+
+def make_evaluators(found: Read) -> dict[str, Evaluator]:
+    """`heldout` and `blank`, each with `reward` and `reward/CATEGORY`."""
+    options = settings.read(EvalSettings, found.config.evals, "config.evals")
+    if options.temperature < 0 or options.tasks < 0:
+        raise ConfigError(
+            f"config.evals.temperature = {options.temperature} and tasks = {options.tasks} must be "
+            "0 or more."
+        )
+    if not options.tasks:
+        return {}
+    tasks = held_out(found.config, options.tasks)
+    chosen = {"heldout": tasks}
+    if options.blank:
+        chosen["blank"] = [t for t in tasks if len(found.encoder.first(t).visuals) > 0]
+    changes: dict[str, Callable[[Encoded], Encoded]] = {"heldout": lambda p: p, "blank": blanked}
+    return {
+        name: make_evaluator(found, options, some, changes[name]) for name, some in chosen.items()
+    }
+
+
+def make_evaluator(
+    found: Read,
+    options: EvalSettings,
+    tasks: Sequence[Task],
+    change: Callable[[Encoded], Encoded],
+) -> Evaluator:
+    """params -> mean rewards of these tasks."""
+
+    def evaluate(params: Any) -> dict[str, Any]:
+        played = asyncio.run(_play(found, options, tasks, change, params))
+        by_source: dict[str, list[float]] = {}
+        for rollout, verdict in played:
+            if verdict.value is not None:
+                by_source.setdefault(rollout.task.source, []).append(verdict.value)
+        means = {f"reward/{name}": float(np.mean(v)) for name, v in sorted(by_source.items())}
+        return {"reward": float(np.mean(list(means.values())))} | means
+
+    return evaluate
+
+
+async def _play(
+    found: Read,
+    options: EvalSettings,
+    tasks: Sequence[Task],
+    change: Callable[[Encoded], Encoded],
+    params: Any,
+) -> "_Played":
+    params = {name: value for name, value in params.items() if name != "statistics"}
+    engine = make_engine(found, 0, to_engine(found, params))
+    rewards = RewardSystem(reward_settings.read(found.config.rewards, "config.rewards"))
+    sampling = replace(found.sampling, temperature=options.temperature)
+    pairs = [(CATEGORIES[task.category], task) for task in tasks]
+    try:
+        return _Played(
+            await play_all(pairs, found.encoder, engine, sampling, rewards.score, 0, change)
+        )
+    finally:
+        await engine.close()
+        await rewards.close()
+
+
+class _Played(list[tuple[Rollout, Verdict]]):
+    """Has a short repr: asyncio (3.11) spells out what its main task gave, pictures too."""
+
+    def __repr__(self) -> str:
+        return f"{len(self)} rollouts"
+
+
+def blanked(prompt: Encoded) -> Encoded:
+    """The prompt with all pictures grey."""
+    visuals = tuple(
+        replace(visual, patches=np.full_like(visual.patches, GREY)) for visual in prompt.visuals
+    )
+    return replace(prompt, visuals=visuals)

@@ -1,0 +1,148 @@
+"""The sections of `configs/rl.py`, read and checked."""
+
+import dataclasses
+from typing import Any
+
+from jax.sharding import Mesh
+
+from cogvit_jax import settings, sharding
+from cogvit_jax.settings import ConfigError
+from mmtp.data.tokenizer import load_tokenizer
+from mmtp.generate import EngineSettings
+from mmtp.models.vlm import VLM
+from mmtp.programs import vlm as vlm_program
+from mmtp.run import one_device
+from rl import algorithm
+from rl.batch_arrays import PackingSettings
+from rl.losses.settings import AlgorithmSettings
+from rl.policy import Policy
+from rl.prompts import Encoder
+from rl.rollout import sampling as samplings
+from rl.rollout import schedule_settings
+from rl.rollout.local import LocalSettings
+from rl.rollout.sampling import SamplingSettings
+from rl.rollout.schedule_settings import RolloutSettings
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineConfig:
+    """`config.engine`: the rollout engine of this process.
+
+    Attributes:
+        rows: requests in progress at a time.
+        prefixes: prompts that are kept read for the samples of their group.
+        buckets: lengths that prompts are padded to.
+        num_draft: tokens that the multi-token-prediction layers draft per step; 0 = none.
+        draft: "greedy" or "sampled".
+        steps: decoding steps between two looks at what has come in.
+        running: what becomes of replies in progress when weights are published: "continue",
+            "recompute" or "finish"; see `rl.rollout.local.LocalSettings`.
+    """
+
+    rows: int
+    prefixes: int = 4
+    buckets: tuple[int, ...] = (128, 512)
+    num_draft: int = 0
+    draft: str = "sampled"
+    steps: int = 8
+    running: str = "continue"
+
+
+@dataclasses.dataclass(frozen=True)
+class Read:
+    """What is read of a config.
+
+    Attributes:
+        config: all of it.
+        mesh: devices of the trainer.
+        model, engine_model: on the mesh, and on the one device of the engine.
+        algorithm, rollout, sampling, packing, engine: sections.
+        engine_settings, local: of the engine.
+        encoder: episodes -> tokens.
+        policy: what is trained.
+        workdir: of the run; "" = nothing is run.
+    """
+
+    config: Any
+    mesh: Mesh
+    model: VLM
+    engine_model: VLM
+    algorithm: AlgorithmSettings
+    rollout: RolloutSettings
+    sampling: SamplingSettings
+    packing: PackingSettings
+    engine_settings: EngineSettings
+    local: LocalSettings
+    encoder: Encoder
+    policy: Policy
+    workdir: str
+
+    @property
+    def max_samples(self) -> int:
+        """Of a batch."""
+        return self.rollout.group_size * self.rollout.batch_groups
+
+    @property
+    def num_shards(self) -> int:
+        """Parts of the mesh that have groups of their own."""
+        return sharding.num_batch_shards(self.mesh)
+
+    def num_microbatches(self, batch: dict[str, Any]) -> int:
+        """Of a batch, from its shape."""
+        return batch["tokens"].shape[0] // self.num_shards
+
+
+def read(config: Any, mesh: Mesh | None, workdir: str) -> Read:
+    """All sections, checked; raises ConfigError."""
+    mesh = mesh or sharding.make_mesh(
+        settings.read(sharding.MeshSettings, config.mesh, "config.mesh")
+    )
+    if mesh.shape["stage"] > 1:
+        raise ConfigError(
+            f"config.mesh.stage = {mesh.shape['stage']}: reinforcement learning has no pipeline of "
+            "stages; set it to 1 and split over fsdp or tensor."
+        )
+    tokenizer = load_tokenizer(config.data.tokenizer)
+    model = vlm_program.make_model(config, tokenizer, mesh)
+    images, chat = vlm_program.read_images(config), vlm_program.read_chat(config)
+    encoder = Encoder(tokenizer, images, chat)
+    sampled = settings.read(SamplingSettings, config.sampling, samplings.PATH)
+    sampled = dataclasses.replace(sampled, stop=sampled.stop or encoder.stop)
+    packing = settings.read(PackingSettings, config.packing, "config.packing")
+    samplings.check(sampled, packing.seq_len)
+    rollout = settings.read(
+        RolloutSettings,
+        {**config.rollout, "num_steps": config.train.steps},
+        schedule_settings.PATH,
+    )
+    schedule_settings.check(rollout)
+    chosen = algorithm.read(config.algorithm)
+    if chosen.dynamic_sampling and not rollout.dynamic_sampling:
+        rollout = dataclasses.replace(rollout, dynamic_sampling=True)
+    engine = settings.read(EngineConfig, config.engine, "config.engine")
+    attend = vlm_program.choose_attention(
+        config.attention, packing.seq_len, model.decoder.head_dim, mesh
+    )
+    return Read(
+        config=config,
+        mesh=mesh,
+        model=model,
+        engine_model=vlm_program.make_model(config, tokenizer, one_device()),
+        algorithm=chosen,
+        rollout=rollout,
+        sampling=sampled,
+        packing=packing,
+        engine_settings=EngineSettings(
+            rows=engine.rows,
+            max_length=sampled.max_length,
+            buckets=engine.buckets,
+            vision_length=packing.vision_row_length,
+            num_draft=engine.num_draft,
+            draft=engine.draft,
+            prefixes=engine.prefixes,
+        ),
+        local=LocalSettings(engine.steps, engine.running),
+        encoder=encoder,
+        policy=Policy(model, attend, config.loss.vocab_block, sampled.temperature),
+        workdir=workdir,
+    )

@@ -1,0 +1,139 @@
+"""Parameters that live in host memory and visit the devices: the reference, old policies, teachers.
+
+    reference = keep(params)
+    reference.prefetch()                       copying begins, and nobody waits
+    …                                          the batch is built, the step before still runs
+    logprobs = reference.use(score, batch)     waits for what is left of the copy, then releases
+
+Report §2.4: reference parameters stay in CPU memory, are prefetched right before the reference's
+forward pass and released right after it.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+from jax.sharding import Sharding
+
+PINNED = "pinned_host"
+
+
+@dataclass
+class Copies:
+    """What copying to the devices took, over all visits.
+
+    Attributes:
+        visits: how many there were.
+        bytes: of one visit, on this process.
+        seconds: from the start of each copy to its end.
+        hidden: of these, before anything waited for it: until `use` was called, or the devices were
+            done with what they had been given before.
+    """
+
+    visits: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    hidden: float = 0.0
+
+    def figures(self, name: str) -> dict[str, float]:
+        """For the log."""
+        if not self.visits:
+            return {}
+        return {
+            f"rl/{name}/copy_seconds": self.seconds / self.visits,
+            f"rl/{name}/copy_gigabytes": self.bytes / 1e9,
+            f"rl/{name}/copy_hidden_fraction": self.hidden / self.seconds if self.seconds else 1.0,
+        }
+
+
+@dataclass
+class _Visit:
+    """Parameters on their way."""
+
+    params: Any
+    began: float
+    ended: float = 0.0
+    done: threading.Event = field(default_factory=threading.Event)
+
+
+class Resident:
+    """Parameters in host memory; one visit at a time. Safe to use from several threads.
+
+    Attributes:
+        copies: what the visits took.
+    """
+
+    def __init__(self, host: Any, shardings: Any) -> None:
+        self.copies = Copies(bytes=sum(x.nbytes for x in jax.tree.leaves(host)))
+        self._host, self._shardings = host, shardings
+        self._visit: _Visit | None = None
+        self._lock = threading.Lock()
+
+    def prefetch(self) -> None:
+        """Starts copying, unless it is under way."""
+        with self._lock:
+            if self._visit is not None:
+                return
+            began = time.perf_counter()
+            visit = _Visit(jax.device_put(self._host, self._shardings), began)
+            self._visit = visit
+        threading.Thread(target=_watch, args=(visit,), daemon=True).start()
+
+    def use(self, function: Callable[..., Any], *args: Any, after: Any = ()) -> Any:
+        """`function(params, *args)`, whose result waits for nothing; the device copy is released.
+
+        Args:
+            function: jitted.
+            args: of it.
+            after: arrays of the work that the devices were given before; while it runs, copying
+                costs nothing.
+        """
+        self.prefetch()
+        with self._lock:
+            visit, self._visit = self._visit, None
+        assert visit is not None
+        asked = time.perf_counter()
+        result = function(visit.params, *args)
+        threading.Thread(target=self._settle, args=(visit, asked, after, result)).start()
+        return result
+
+    def _settle(self, visit: _Visit, asked: float, after: Any, result: Any) -> None:
+        """Measures, and frees the copy once the result is there."""
+        jax.block_until_ready(after)
+        free = max(asked, time.perf_counter()) if jax.tree.leaves(after) else asked
+        visit.done.wait()
+        jax.block_until_ready(result)
+        for array in jax.tree.leaves(visit.params):
+            array.delete()
+        with self._lock:
+            self.copies.visits += 1
+            self.copies.seconds += visit.ended - visit.began
+            self.copies.hidden += max(0.0, min(visit.ended, free) - visit.began)
+
+
+def keep(params: Any) -> Resident:
+    """A copy of parameters in host memory: pinned where the backend has such, else pageable.
+
+    Args:
+        params: arrays on devices; their shardings are those of every visit.
+    """
+    shardings = jax.tree.map(lambda x: x.sharding, params)
+    host = jax.tree.map(lambda x: jax.device_put(x, host_sharding(x.sharding)), params)
+    return Resident(jax.block_until_ready(host), shardings)
+
+
+def host_sharding(sharding: Sharding) -> Sharding:
+    """The same split in host memory."""
+    device = next(iter(sharding.device_set))
+    kinds = {memory.kind for memory in device.addressable_memories()}
+    kind = PINNED if PINNED in kinds else device.default_memory().kind
+    return sharding.with_memory_kind(kind)
+
+
+def _watch(visit: _Visit) -> None:
+    jax.block_until_ready(visit.params)
+    visit.ended = time.perf_counter()
+    visit.done.set()
