@@ -20,8 +20,9 @@ Audit: TypeAlias = dict[str, dict[str, Counter[int]]]
 
 def count(audit: Audit, source: str, kind: str, length: int) -> None:
     """Adds a sample of so many tokens."""
-    lengths = audit.setdefault(source, {name: Counter() for name in KINDS})[kind]
-    lengths[binned(length)] += 1
+    if source not in audit:
+        audit[source] = {name: Counter() for name in KINDS}
+    audit[source][kind][binned(length)] += 1
 
 
 def binned(length: int) -> int:
