@@ -68,7 +68,10 @@ class Statistics:
             verdict: of it.
             group: the same for rollouts that are compared, on whichever hosts they are.
         """
-        source, level = rollout.task.source, rollout.task.level
+        self.count(rollout.task.source, rollout.task.level, verdict, group)
+
+    def count(self, source: str, level: str, verdict: Verdict, group: str) -> None:
+        """One verdict on a rollout that is not at hand; see `add`."""
         self.verdicts[source, level, verdict.kind] += 1
         mine = Group(source, level)
         if verdict.value is not None:

@@ -4,7 +4,7 @@ import html
 
 from rl.viewing import texts
 
-VOID = ("img", "meta", "link")  # elements without an end
+VOID = ("img", "input", "meta", "link")  # elements without an end
 
 
 class Markup(str):
