@@ -70,7 +70,7 @@ def measure(
         "clip/dual": seen.surrogate.dual,
         "correction/mean": seen.weights,
         "correction/square": jnp.square(seen.weights),
-        "correction/dropped": seen.weights == 0,
+        "correction/dropped": (seen.weights == 0).astype(ratio.dtype),
         "kl/proximal_k1": -log_rho,
         "kl/proximal_k3": kl.k3(seen.proximal, seen.logprobs),
         "entropy/sampled": -seen.logprobs,
