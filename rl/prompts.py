@@ -51,7 +51,7 @@ class Encoder:
     def text(self, reply: Sequence[int]) -> str:
         """What was said, special tokens spelled, without the token that ended it."""
         ended = bool(reply) and reply[-1] in self.stop
-        return self.tokenizer.decode(list(reply[:-1] if ended else reply))
+        return self.tokenizer.decode(reply[:-1] if ended else reply, skip_special=False)
 
 
 def whole(prompt: Encoded, reply: Sequence[int], spans: Sequence[tuple[int, int]]) -> Encoded:

@@ -73,7 +73,7 @@ class Spans:
 
     def __init__(self, capacity: int = 100_000, clock: Callable[[], float] | None = None):
         """As many spans as are kept, and () -> seconds; `wall_clock` by default."""
-        self._clock = clock or wall_clock()
+        self.clock = clock or wall_clock()
         self._lock = threading.Lock()
         self._done: deque[Span] = deque(maxlen=capacity)
         self._open: dict[int, Span] = {}
@@ -96,7 +96,7 @@ class Spans:
         """
         choose(STAGES, stage, "stage")
         with self._lock:
-            now = self._clock()
+            now = self.clock()
             if "*" in lane:
                 named = (lane.replace("*", str(number)) for number in count())
                 lane = next(name for name in named if self._busy.get(name, now) <= now)
@@ -108,7 +108,7 @@ class Spans:
     def stop(self, ticket: int, label: str | None = None) -> Span:
         """Ends a span; a label may be known only now."""
         with self._lock:
-            span = replace(self._open.pop(ticket), stop=self._clock())
+            span = replace(self._open.pop(ticket), stop=self.clock())
             if label is not None:
                 span = replace(span, label=label)
             self._busy[span.lane] = span.stop
@@ -143,7 +143,7 @@ class Spans:
     def last(self, seconds: float = float("inf")) -> list[Span]:
         """Spans of the last seconds that are still in memory; open ones end now."""
         with self._lock:
-            now = self._clock()
+            now = self.clock()
             spans = [*self._done, *(replace(span, stop=now) for span in self._open.values())]
         return [span for span in spans if span.stop >= now - seconds]
 

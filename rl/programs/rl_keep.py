@@ -4,22 +4,24 @@ from pathlib import Path
 
 import numpy as np
 
-from rl import store
-from rl.rewards.metrics import summary
-from rl.rewards.statistics import Statistics
+from rl import metrics, store
 from rl.rollout.episodes import Episode
 from rl.rollout.events import SampleId
-from rl.rollout.schedule_state import Group
+from rl.rollout.schedule_state import Group, Sample
 from rl.types import TrainingSample, Verdict
 
 KEEP_FILES = 50  # of the newest batches
 
 
 class Kept:
-    """Writes `step_000041.jsonl` of every batch and remembers the figures of the newest."""
+    """Writes `step_000041.jsonl` of every batch and remembers the figures of the newest.
 
-    def __init__(self, folder: Path, every: int = 1) -> None:
-        self._folder, self._every = folder, every
+    Args:
+        folder: of the files.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._figures: dict[str, float] = {}
 
     def keep(
@@ -30,28 +32,44 @@ class Kept:
         advantages: np.ndarray,
     ) -> None:
         """Takes a batch; `advantages` of its valid samples, in order."""
-        statistics = Statistics()
         items: list[store.Item] = []
         gained = iter(advantages.tolist())
         for group in groups:
             for sample in group.valid:
-                episode, advantage = episodes[sample.id], next(gained)
-                details = dict(sample.details or {})
-                verdict = Verdict("value", sample.reward, "reward", details=details)
-                statistics.add(episode.rollout, verdict, str(group.id))
-                items += [episode.rollout, verdict, _row(group, episode, sample.reward, advantage)]
-        self._figures = summary(statistics)
-        if step % self._every == 0:
-            store.write(self._folder / f"step_{step:06d}.jsonl", items)
-            for old in sorted(self._folder.glob("step_*.jsonl"))[:-KEEP_FILES]:
-                old.unlink()
+                episode = episodes[sample.id]
+                verdict = Verdict("value", sample.reward, "reward", details=sample.details or {})
+                items += [episode.rollout, verdict, _row(group, episode, sample, next(gained))]
+        self._figures = metrics.measure(_rows(step, groups))
+        store.write(self._folder / f"step_{step:06d}.jsonl", items)
+        for old in sorted(self._folder.glob("step_*.jsonl"))[:-KEEP_FILES]:
+            old.unlink()
 
     def figures(self) -> dict[str, float]:
-        """Of the newest batch, by source and level."""
+        """Of the newest batch; see `rl.metrics`."""
         return self._figures
 
 
-def _row(group: Group, episode: Episode, reward: float | None, advantage: float) -> TrainingSample:
+def _rows(step: int, groups: list[Group]) -> metrics.Rows:
+    """All samples of the groups, those without a reward too."""
+    pairs = [(group, sample) for group in groups for sample in group.samples]
+    rewards = [np.nan if s.reward is None else s.reward for _, s in pairs]
+    return metrics.Rows(
+        sources=[group.source for group, _ in pairs],
+        groups=[str(group.id) for group, _ in pairs],
+        rewards=np.asarray(rewards, np.float64),
+        lengths=np.asarray([s.num_tokens for _, s in pairs]),
+        truncated=np.asarray(["length" in s.reasons for _, s in pairs]),
+        staleness=np.asarray([step - _oldest(group, s) for group, s in pairs]),
+    )
+
+
+def _oldest(group: Group, sample: Sample) -> int:
+    """Version of the sample's oldest token."""
+    versions = [version for turn in sample.turns for version, _ in turn.versions]
+    return min(versions, default=group.version)
+
+
+def _row(group: Group, episode: Episode, sample: Sample, advantage: float) -> TrainingSample:
     row = episode.row(advantage)
     return TrainingSample(
         task_id=episode.task.id,
@@ -61,6 +79,6 @@ def _row(group: Group, episode: Episode, reward: float | None, advantage: float)
         trained=tuple(row.trained.tolist()),
         logprobs=tuple(row.logprobs.tolist()),
         versions=tuple(row.versions.tolist()),
-        reward=float(reward or 0.0),
+        reward=float(sample.reward or 0.0),
         advantage=advantage,
     )

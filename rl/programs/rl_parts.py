@@ -32,6 +32,7 @@ from rl.rollout.event_log import EventLog, truncate
 from rl.rollout.local import LocalEngine
 from rl.rollout.schedule_state import Group
 from rl.scoring import Score
+from rl.spans import FILE as SPANS
 from rl.spans import Spans
 from rl.types import Task
 
@@ -42,7 +43,12 @@ def make_plan(found: Read, layout: Layout, cost: Cost, score: Score) -> Plan:
     """A run of this process: its engine, rewards, curriculum and files."""
     folder = Path(found.workdir) / FOLDER
     spans = Spans()
-    kept = Kept(folder, found.rollout.batch_groups)
+    kept = Kept(folder)
+
+    def figures() -> dict[str, float]:
+        spans.save(folder / SPANS)
+        return kept.figures()
+
     return Plan(
         settings=found.rollout,
         sampling=found.sampling,
@@ -54,7 +60,7 @@ def make_plan(found: Read, layout: Layout, cost: Cost, score: Score) -> Plan:
         residents=partial(make_residents, found),
         publish=partial(to_engine, found),
         spans=spans,
-        figures=kept.figures,
+        figures=figures,
     )
 
 

@@ -24,7 +24,7 @@ from rl.rollout.sampling import SamplingSettings
 from rl.rollout.schedule_settings import RolloutSettings
 from rl.rollout.schedule_state import State
 from rl.scoring import Score
-from rl.spans import Spans
+from rl.spans import Span, Spans
 
 Loop = asyncio.AbstractEventLoop
 
@@ -69,6 +69,8 @@ class Run:
         self._driver: Driver | None = None
         self._loop: Loop = asyncio.new_event_loop()
         self._last: Any = ()
+        self._taken = self._ended = 0.0
+        self._watcher = concurrent.futures.ThreadPoolExecutor(1, "train")
 
     def batches(self, saved: dict[str, Any] | None) -> "Run":
         """Makes the driver, where `saved` says it was; see `cogvit_jax.program.Batches`."""
@@ -104,6 +106,8 @@ class Run:
     def hook(self, step: int, state: TrainState, metrics: dict[str, Any]) -> None:
         """Tells the driver of a step, and hands its weights over."""
         self._last = metrics["loss"]
+        names = tuple(name.rpartition("/")[2] for name in self.ids)  # as engines call samples
+        self._watcher.submit(self._watch, f"step {step - 1}", self._taken, self._last, names)
         self._offer(step, state.params)
         self._call(lambda driver: driver.trained(step - 1))
 
@@ -111,6 +115,7 @@ class Run:
         """The next batch, scored; waits for its rollouts."""
         built: Built = self._wait(self._take())
         self._built = built
+        self._taken = self._plan.spans.clock()
         arrays = self._plan.put(built.arrays)
         for name, residents in self._residents.items():
             found = [r.use(self._plan.score, arrays, after=self._last) for r in residents]
@@ -151,8 +156,16 @@ class Run:
             asyncio.run_coroutine_threadsafe(_settled(), self._loop).result(60)
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
+        self._watcher.shutdown()
         self._log.close()
         self._loop.close()
+
+    def _watch(self, label: str, taken: float, done: Any, ids: tuple[str, ...]) -> None:
+        """The trainer's span, from when it took the batch to the end of the step."""
+        jax.block_until_ready(done)
+        spans = self._plan.spans
+        spans.add(Span("train", "trainer", max(taken, self._ended), spans.clock(), label, ids))
+        self._ended = spans.clock()
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
