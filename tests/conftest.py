@@ -1,10 +1,13 @@
 """Eight CPU devices in every test process; warnings and implicit broadcasts are errors."""
 
 import os
+from pathlib import Path
+
+from tests.xla_flags import quick
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+os.environ["XLA_FLAGS"] = " ".join(
+    (os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=8", quick())
 )
 
 import jax
@@ -13,11 +16,22 @@ from absl import flags
 from jax.sharding import Mesh
 
 from cogvit_jax import host_threads, sharding
+from tests.scheduling import FilesAndTests
 
 host_threads.room_for_collectives()
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Grain's worker processes read absl flags, which no absl main has parsed here.
 flags.FLAGS.mark_as_parsed()
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """How tests are dealt out to workers; a hook of pytest-xdist."""
+    return FilesAndTests(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    """Whole commands and notebooks first: one that came last would leave a worker idle."""
+    items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
 
 
 @pytest.fixture(scope="session", autouse=True)

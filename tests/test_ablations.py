@@ -13,6 +13,7 @@ from rich.console import Console
 from benchmarks import ablations
 from cogvit_jax import programs
 from configs import stage1
+from tests.xla_flags import quick
 
 # What a variant may set; everything else is the same in all.
 ABOUT = {
@@ -174,7 +175,7 @@ def test_an_unknown_ablation_is_an_error(tmp_path):
 
 def test_smoke_form_runs_and_is_found_again(tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-    monkeypatch.setenv("XLA_FLAGS", "")
+    monkeypatch.setenv("XLA_FLAGS", quick())
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "xla"))
     # The texture teacher alone has no tower to be trained first.

@@ -1,6 +1,5 @@
 """The arms differ in what prediction layers are fed only; figures and tables say what runs say."""
 
-import io
 import json
 import math
 import statistics
@@ -8,7 +7,6 @@ import statistics
 import jax
 import numpy as np
 import pytest
-from rich.console import Console
 
 from benchmarks import mmtp_ablation
 from benchmarks import mmtp_ablation_plots as plots
@@ -180,24 +178,3 @@ def test_pictures_show_means_and_paired_differences(tmp_path):
     assert len(texts) == len(ARMS) * len(mismatch.SERVED)
     means = [statistics.mean(row[s]) for row in tables.matrix(runs).values() for s in row]
     assert texts == [f"{m:.2f}" for m in means]
-
-
-@pytest.mark.slow
-def test_smoke_runs_are_served_and_found_again(tmp_path, monkeypatch):
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-    monkeypatch.setenv("XLA_FLAGS", "")
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "xla"))
-    quiet = Console(file=io.StringIO(), width=200)
-    runs = mmtp_ablation.plan([1], tmp_path / "runs", smoke=True)[3:4]
-    mmtp_ablation.ablations.run_all(runs, quiet)
-    mmtp_ablation.serve_all(runs, quiet, num_questions=3)
-    served = json.loads((runs[0].workdir / tables.SERVING).read_text())
-    assert served["equal"] == 1.0
-    assert all(1 <= served["length"][arm] <= 3 for arm in mismatch.SERVED)
-    assert set(served["sources"]) == set(mmtp_ablation.SOURCES)
-    found = tables.figures(runs[0])
-    assert set(found) == set(tables.TITLES)
-    assert all(math.isfinite(value) for value in found.values())
-    (runs[0].workdir / tables.SERVING).write_text("{}")
-    mmtp_ablation.serve_all(runs, quiet)
-    assert (runs[0].workdir / tables.SERVING).read_text() == "{}"

@@ -1,13 +1,21 @@
 """Notebooks are valid, carry no outputs, and run from the first cell to the last."""
 
 import ast
+import io
+import json
+import math
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from rich.console import Console
 
+from benchmarks import mmtp_ablation
+from benchmarks import mmtp_ablation_tables as tables
+from mmtp.evals import mismatch
 from rl.envs import CATEGORIES
+from tests.xla_flags import quick
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -51,7 +59,7 @@ def execute(name, monkeypatch, tmp_path, settings):
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "xla"),
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # compiling is nearly all of the time
-        "XLA_FLAGS": "",
+        "XLA_FLAGS": quick(),
         "IPYTHONDIR": str(tmp_path / "ipython"),
     }
     for variable, value in (common | settings).items():
@@ -117,3 +125,22 @@ def test_mmtp_ablation_runs(tmp_path, monkeypatch):
     texts = {line.partition(": ")[2].rpartition(", kept")[0] for line in lines}
     assert len(lines) == 4
     assert len(texts) == 1, "drafts change the time, not the text"
+    check_served_and_found_again(mmtp_ablation.plan([0], tmp_path / "runs", smoke=True))
+
+
+def check_served_and_found_again(runs):
+    """Figures of every arm are there and finite; a second call does nothing again."""
+    for run in runs:
+        assert run.is_complete
+        served = json.loads((run.workdir / tables.SERVING).read_text())
+        assert served["equal"] == 1.0
+        assert all(1 <= served["length"][arm] <= 3 for arm in mismatch.SERVED)
+        assert set(served["sources"]) == set(mmtp_ablation.SOURCES)
+        found = tables.figures(run)
+        assert set(found) == set(tables.TITLES)
+        assert all(math.isfinite(value) for value in found.values())
+    (runs[0].workdir / tables.SERVING).write_text("{}")
+    quiet = Console(file=io.StringIO())
+    mmtp_ablation.ablations.run_all(runs, quiet)
+    mmtp_ablation.serve_all(runs, quiet)
+    assert (runs[0].workdir / tables.SERVING).read_text() == "{}"

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from cogvit_jax import metrics
+from tests.xla_flags import quick
 
 ROOT = Path(__file__).parents[1]
 LIMIT_S = 240
@@ -48,7 +49,7 @@ class Pair:
             "COLUMNS": "200",
             "JAX_PLATFORMS": "cpu",
             "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-            "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count=4 {quick()}",
         }
         join = ("--distributed", f"--coordinator=127.0.0.1:{free_port()}", "--num_processes=2")
         self.processes = [

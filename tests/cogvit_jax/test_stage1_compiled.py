@@ -12,9 +12,7 @@ import pytest
 
 from tests.libtpu import skip_without_libtpu
 
-# One worker compiles, once (with --dist=loadgroup).
-group = pytest.mark.xdist_group("stage1_compiled")
-pytestmark = [pytest.mark.slow, skip_without_libtpu, group]
+pytestmark = [pytest.mark.slow, skip_without_libtpu]
 BLOCKS = 2
 # Per chip: bytes of HBM, bytes sent, seconds.
 PINNED = {

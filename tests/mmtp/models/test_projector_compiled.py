@@ -8,12 +8,7 @@ from benchmarks import vision_memory
 from cogvit_jax import topology
 from tests.libtpu import skip_without_libtpu
 
-# One worker compiles, once (with --dist=loadgroup).
-pytestmark = [
-    pytest.mark.slow,
-    skip_without_libtpu,
-    pytest.mark.xdist_group("projector_compiled"),
-]
+pytestmark = [pytest.mark.slow, skip_without_libtpu]
 BLOCK_INPUT = 1024 * 1024 * 2  # bytes, bf16, of one picture
 
 
