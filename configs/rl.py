@@ -48,9 +48,9 @@ def full() -> ConfigDict:
     config.data = ConfigDict({"tokenizer": ""})  # "" = the embedded one
 
     config.algorithm = ConfigDict()
-    config.algorithm.preset = (
-        "dapo"  # clip-higher, token mean, no KL, as GLM-4.1V (2507.01006)
-    )
+    # Clip-higher, token mean, no KL; GLM-4.1V (arXiv:2507.01006) found the same to be best.
+    config.algorithm.preset = "dapo"
+    config.algorithm.dynamic_sampling = True
     config.algorithm.proximal = "loglinear"  # AReaL, arXiv:2505.24298: decoupled from the engine's
     config.algorithm.correction = "tis"
     config.algorithm.correction_high = 2.0

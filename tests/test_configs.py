@@ -12,6 +12,7 @@ from rich.console import Console
 from cogvit_jax import metrics, optim, run_dir, train_loop, train_step, tree
 from cogvit_jax import programs as encoder_programs
 from mmtp import programs as language_programs
+from rl import programs as rl_programs
 
 FOLDER = Path(__file__).parents[1] / "configs"
 NAMES = sorted(p.stem for p in FOLDER.glob("*.py") if "def get_config(" in p.read_text())
@@ -25,8 +26,10 @@ def fast_compilation():
     jax.config.update("jax_disable_most_optimizations", False)
 
 
-def build(config):
+def build(config, workdir=""):
     """The program of a config, of whichever package has it."""
+    if config.program in rl_programs.PROGRAMS:
+        return rl_programs.build(config, workdir=workdir)
     language = config.program in language_programs.PROGRAMS
     return (language_programs if language else encoder_programs).build(config)
 
@@ -62,7 +65,7 @@ def test_smoke_variant_trains_evaluates_and_saves(name, tmp_path):
     config = get_config(name, "smoke")
     console = Console(file=io.StringIO(), width=200)
     run_dir.save_config(config, str(tmp_path), console)
-    state = train_loop.run(build(config), config, str(tmp_path), console)
+    state = train_loop.run(build(config, str(tmp_path)), config, str(tmp_path), console)
     assert int(state.step) == 2
     lines = metrics.read_jsonl(tmp_path / "metrics.jsonl")
     assert [line["step"] for line in lines if "loss" in line] == [1, 2]

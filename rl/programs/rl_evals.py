@@ -7,10 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from cogvit_jax import settings
+from cogvit_jax import plots, settings
+from cogvit_jax.data.assets import FONT_PATH
+from cogvit_jax.data.transforms import decode_image
 from cogvit_jax.program import Evaluator
 from cogvit_jax.settings import ConfigError
 from mmtp.data.encoded import Encoded
+from mmtp.data.records import Image, Text
+from mmtp.evals.heldout import spread
 from rl.envs import CATEGORIES
 from rl.programs.rl_parts import make_engine, to_engine
 from rl.programs.rl_settings import Read
@@ -31,11 +35,13 @@ class EvalSettings:
         tasks: of each category, held out: their seeds are far from those that are trained on.
         temperature: of the replies; 0 = greedy.
         blank: the same tasks with all pictures grey, too: what can be had without looking.
+        shown: replies in a picture; 0 = none.
     """
 
     tasks: int = 64
     temperature: float = 1.0
     blank: bool = True
+    shown: int = 24
 
 
 def make_evaluators(found: Read) -> dict[str, Evaluator]:
@@ -73,7 +79,8 @@ def make_evaluator(
             if verdict.value is not None:
                 by_source.setdefault(rollout.task.source, []).append(verdict.value)
         means = {f"reward/{name}": float(np.mean(v)) for name, v in sorted(by_source.items())}
-        return {"reward": float(np.mean(list(means.values())))} | means
+        shown = {"replies": panel(played, options.shown)} if options.shown else {}
+        return {"reward": float(np.mean(list(means.values() or [0.0])))} | means | shown
 
     return evaluate
 
@@ -104,6 +111,29 @@ class _Played(list[tuple[Rollout, Verdict]]):
 
     def __repr__(self) -> str:
         return f"{len(self)} rollouts"
+
+
+def panel(played: Sequence[tuple[Rollout, Verdict]], num_shown: int) -> np.ndarray:
+    """First pictures, questions, and replies with their rewards, evenly spread over the tasks."""
+    seen = [(r, v) for r, v in played if pictures_of(r.task)]
+    pictures, captions = [], []
+    for place in spread(len(seen), num_shown):
+        rollout, verdict = seen[place]
+        parts = rollout.task.observation.parts
+        question = " ".join(part.text for part in parts if isinstance(part, Text))
+        worth = "none" if verdict.value is None else f"{verdict.value:.2f}"
+        said = " ".join(rollout.reply.replace("\ufffd", "?").split())
+        pictures.append(pictures_of(rollout.task)[0])
+        captions.append([(question, False), (f"> {said} = {worth}", verdict.value == 1)])
+    if not pictures:
+        return np.full((64, 64, 3), 255, np.uint8)
+    return plots.caption_grid(pictures, captions, FONT_PATH, columns=6)
+
+
+def pictures_of(task: Task) -> list[np.ndarray]:
+    """Pictures and first frames of what is seen first."""
+    shown = [p for p in task.observation.parts if not isinstance(p, Text)]
+    return [decode_image(p.data if isinstance(p, Image) else p.frames[0]) for p in shown]
 
 
 def blanked(prompt: Encoded) -> Encoded:
