@@ -70,17 +70,18 @@ def verify(log: str | Path | Sequence[Event]) -> Verified:
     """
     events = read(log).events if isinstance(log, str | Path) else log
     settings, state = settings_of(events), State()
-    due: tuple[Any, ...] = ()
+    due: set[Any] = set()
     decisions = 0
     for number, event in enumerate(events):
         if isinstance(event, COMMANDS):
-            due = due or decide(settings, state, event.time)
-            if not due or due[0] != event:
-                raise ScheduleError(f"event {number}: {event}, but the schedule says {due[:1]}")
-            due = due[1:]
+            if event not in due:
+                due = set(decide(settings, state, event.time))
+            if event not in due:
+                raise ScheduleError(f"event {number}: {event} is not what the schedule says")
+            due.remove(event)
             decisions += 1
         else:
-            due = ()
+            due = set()
         try:
             apply(settings, state, event)
         except ScheduleError as error:

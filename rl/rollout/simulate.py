@@ -11,8 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from rl.rollout.events import (
     Abort,
     Admit,
@@ -35,57 +33,27 @@ from rl.rollout.replay import began
 from rl.rollout.schedule import apply, decide, finished, next_deadline
 from rl.rollout.schedule_settings import RolloutSettings, check
 from rl.rollout.schedule_state import State
-from rl.rollout.simulate_engine import Engine, EngineModel, Request
+from rl.rollout.simulate_engine import Engine, Request
+from rl.rollout.simulate_model import Model, Prompt, draw
 from rl.rollout.tokens import Tokens
-
-
-@dataclass(frozen=True)
-class Model:
-    """What is simulated beside the schedule.
-
-    Attributes:
-        engine: see `EngineModel`.
-        median, sigma, longest: of the lognormal lengths of replies, tokens.
-        likeness: share of the variance of log lengths that samples of a prompt have in common.
-        judge_median, judge_sigma: of the lognormal latency of verdicts, seconds.
-        judge_errors: share of judgements that fail.
-        train_tokens: tokens per second of the trainer.
-        train_seconds: of a step beside its tokens.
-        publish_seconds: in which engines load new weights, and decode nothing.
-        sources: of which prompts are drawn in turn.
-    """
-
-    engine: EngineModel = field(default_factory=EngineModel)
-    median: float = 2000.0
-    sigma: float = 1.2
-    longest: int = 28672
-    likeness: float = 0.3
-    judge_median: float = 1.0
-    judge_sigma: float = 1.0
-    judge_errors: float = 0.0
-    train_tokens: float = 25000.0
-    train_seconds: float = 1.0
-    publish_seconds: float = 5.0
-    sources: tuple[str, ...] = ("simulated",)
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """What chance has in store for each sample: length, latency, and whether judging fails."""
-
-    lengths: tuple[int, ...]
-    latencies: tuple[float, ...]
-    fails: tuple[bool, ...]
 
 
 @dataclass
 class Timeline:
-    """What to draw: (start, end) of steps and publications, (time, running requests), aborts."""
+    """What a report needs.
+
+    Attributes:
+        steps, publications: (start, end), seconds.
+        running: (time, requests that run) at each change.
+        aborts: seconds.
+        batches: groups of each step, and how many had been admitted by then.
+    """
 
     steps: list[tuple[float, float]] = field(default_factory=list)
     publications: list[tuple[float, float]] = field(default_factory=list)
     running: list[tuple[float, int]] = field(default_factory=list)
     aborts: list[float] = field(default_factory=list)
+    batches: list[tuple[tuple[int, ...], int]] = field(default_factory=list)
 
 
 @dataclass
@@ -152,20 +120,6 @@ def simulate(
         if finished(settings, run.state):
             return run
         _wait(run)
-
-
-def draw(settings: RolloutSettings, model: Model, seed: int, group: int) -> Prompt:
-    """What chance has in store for a group, whenever it is admitted."""
-    rng = np.random.Generator(np.random.Philox(key=[seed, group]))
-    normal = rng.standard_normal((3, settings.group_size))
-    common = rng.standard_normal()
-    mixed = model.likeness**0.5 * common + (1 - model.likeness) ** 0.5 * normal[0]
-    lengths = np.clip(model.median * np.exp(model.sigma * mixed), 1, model.longest)
-    latencies = model.judge_median * np.exp(model.judge_sigma * normal[1])
-    fails = rng.random(settings.group_size) < model.judge_errors
-    return Prompt(
-        tuple(lengths.astype(int).tolist()), tuple(latencies.tolist()), tuple(fails.tolist())
-    )
 
 
 def _decide(run: Simulation) -> None:
@@ -283,6 +237,7 @@ def _train(run: Simulation, command: Train) -> None:
     tokens = sum(sample.num_tokens for group in groups for sample in group.valid)
     seconds = run.model.train_seconds + tokens / run.model.train_tokens
     run.timeline.steps.append((run.now, run.now))
+    run.timeline.batches.append((command.groups, run.state.num_admitted))
     run.later(seconds, lambda now: Trained(command.step, now))
 
 
