@@ -16,7 +16,7 @@ from mmtp.data.encoded import Encoded
 from mmtp.data.records import Image, Text
 from mmtp.evals.heldout import spread
 from rl.envs import CATEGORIES
-from rl.programs.rl_parts import make_engine, to_engine
+from rl.programs.rl_engines import make_engine, to_engine
 from rl.programs.rl_settings import Read
 from rl.programs.rl_tasks import held_out
 from rl.rewards import reward_settings

@@ -5,31 +5,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-from jax.sharding import NamedSharding, PartitionSpec
 from rich.console import Console
 
 from cogvit_jax.warm_start import warm_start
 from mmtp.data.encoded import Encoded
 from mmtp.data.layout import Layout
-from mmtp.generate import Engine
-from mmtp.run import one_device
 from rl import batch_arrays
 from rl.balance import Cost
 from rl.envs import CATEGORIES
 from rl.programs.rl_batch import make_build
+from rl.programs.rl_engines import Engines
 from rl.programs.rl_keep import Kept
 from rl.programs.rl_run import Plan
 from rl.programs.rl_settings import Read
 from rl.programs.rl_tasks import Tasks, task_of
 from rl.resident import Resident, keep
-from rl.rewards import reward_settings
-from rl.rewards.system import RewardSystem
 from rl.rollout.driver import Parts
 from rl.rollout.episodes import Episode
 from rl.rollout.event_log import EventLog, truncate
-from rl.rollout.local import LocalEngine
 from rl.rollout.schedule_state import Group
 from rl.scoring import Score
 from rl.spans import FILE as SPANS
@@ -53,12 +46,13 @@ def make_plan(found: Read, layout: Layout, cost: Cost, score: Score) -> Plan:
         settings=found.rollout,
         sampling=found.sampling,
         seed=found.config.seed,
-        parts=partial(make_parts, found, layout, cost, kept),
+        parts=partial(make_parts, found, layout, cost, kept, engines),
         log=partial(open_log, folder / "events.jsonl"),
         put=partial(batch_arrays.put_batch, found.mesh),
         score=score,
+        recompute=found.algorithm.proximal == "old",
         residents=partial(make_residents, found),
-        publish=partial(to_engine, found),
+        publish=engines.publish,
         spans=spans,
         figures=figures,
     )
@@ -72,13 +66,11 @@ def open_log(path: Path, num_events: int) -> EventLog:
 
 
 def make_parts(
-    found: Read, layout: Layout, cost: Cost, kept: Kept, saved: Any
+    found: Read, layout: Layout, cost: Cost, kept: Kept, engines: Engines, saved: Any
 ) -> tuple[Parts, Callable[[], Any]]:
     """What the driver works with, and the curriculum to save."""
     tasks = Tasks(found.config, saved)
-    options = reward_settings.read(found.config.rewards, "config.rewards")
-    rewards = RewardSystem(options)
-    rewards.check(tasks.state["levels"])
+    engines.open(tasks.state["levels"])
 
     def open_task(pick: Any) -> tuple[Task, Encoded]:
         task = task_of(pick)
@@ -96,27 +88,15 @@ def make_parts(
         draw=tasks.draw,
         open=open_task,
         episode=episode,
-        engine=partial(make_engine, found),
-        close=rewards.close,
-        judge=rewards.score,
+        engine=engines.pool,
+        close=engines.close,
+        judge=engines.score,
         build=make_build(found.algorithm, found.packing, layout, cost, kept.keep),
         announce=lambda step: None,
         settled=settled,
         record=lambda event: None,
     )
     return parts, lambda: tasks.state
-
-
-def make_engine(found: Read, version: int, params: Any) -> LocalEngine:
-    """A rollout engine on this process's first device."""
-    engine = Engine(found.engine_model, params, found.engine_settings, version)
-    return LocalEngine(engine, found.local)
-
-
-def to_engine(found: Read, params: Any) -> Any:
-    """A copy of parameters where the engine is; the training step gives its own away."""
-    target = NamedSharding(one_device(), PartitionSpec())
-    return jax.tree.map(lambda x: jax.device_put(jnp.copy(x), target), params)
 
 
 def make_residents(found: Read, params: Any) -> dict[str, Sequence[Resident]]:

@@ -40,9 +40,10 @@ class Plan:
         log: number of events -> the event log, cut off behind so many.
         put: arrays on the host -> on the devices.
         score: log-probabilities of a batch.
+        recompute: whether the loss asks for those of the policy before the step.
         residents: parameters that training starts from -> name of an array of the batch -> those
             that score it.
-        publish: parameters -> what engines are given.
+        publish: (version, parameters) -> what engines are given.
         spans: of the stages.
         figures: () -> more for the log.
     """
@@ -54,8 +55,9 @@ class Plan:
     log: Callable[[int], EventLog]
     put: Callable[[dict[str, Any]], BatchArrays]
     score: Score
+    recompute: bool
     residents: Callable[[Any], dict[str, Sequence[Resident]]]
-    publish: Callable[[Any], Any]
+    publish: Callable[[int, Any], Any]
     spans: Spans
     figures: Callable[[], dict[str, float]]
 
@@ -69,6 +71,7 @@ class Run:
         self._driver: Driver | None = None
         self._loop: Loop = asyncio.new_event_loop()
         self._last: Any = ()
+        self._params: Any = None
         self._taken = self._ended = 0.0
         self._watcher = concurrent.futures.ThreadPoolExecutor(1, "train")
 
@@ -97,6 +100,7 @@ class Run:
     def begin(self, state: TrainState) -> None:
         """Starts the rollouts with the weights that training starts with."""
         self._residents = self._plan.residents(state.params)
+        self._params = state.params
         self._offer(int(state.step), state.params)
         self._thread.start()
         assert self._driver is not None
@@ -108,6 +112,7 @@ class Run:
         self._last = metrics["loss"]
         names = tuple(name.rpartition("/")[2] for name in self.ids)  # as engines call samples
         self._watcher.submit(self._watch, f"step {step - 1}", self._taken, self._last, names)
+        self._params = state.params  # valid until the next step is given them
         self._offer(step, state.params)
         self._call(lambda driver: driver.trained(step - 1))
 
@@ -117,6 +122,8 @@ class Run:
         self._built = built
         self._taken = self._plan.spans.clock()
         arrays = self._plan.put(built.arrays)
+        if self._plan.recompute:
+            arrays["old_logprobs"] = self._plan.score(self._params, arrays)
         for name, residents in self._residents.items():
             found = [r.use(self._plan.score, arrays, after=self._last) for r in residents]
             arrays[name] = jax.numpy.stack(found, axis=-1) if name in STACKED else found[0]
@@ -179,7 +186,7 @@ class Run:
             residents[0].prefetch()
 
     def _offer(self, version: int, params: Any) -> None:
-        given = self._plan.publish(params)
+        given = self._plan.publish(version, params)
         self._call(lambda driver: driver.offer(version, given))
 
     def _call(self, use: Callable[[Driver], None]) -> None:

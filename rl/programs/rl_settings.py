@@ -14,6 +14,8 @@ from mmtp.programs import vlm as vlm_program
 from mmtp.run import one_device
 from rl import algorithm
 from rl.batch_arrays import PackingSettings
+from rl.executors import settings as executor_settings
+from rl.executors.settings import ExecutorSettings
 from rl.losses.settings import AlgorithmSettings
 from rl.policy import Policy
 from rl.prompts import Encoder
@@ -22,6 +24,7 @@ from rl.rollout import schedule_settings
 from rl.rollout.local import LocalSettings
 from rl.rollout.sampling import SamplingSettings
 from rl.rollout.schedule_settings import RolloutSettings
+from rl.weights import WeightSettings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Read:
         model, engine_model: on the mesh, and on the one device of the engine.
         algorithm, rollout, sampling, packing, engine: sections.
         engine_settings, local: of the engine.
+        executor, weights: where engines are, and how weights travel to them.
         encoder: episodes -> tokens.
         policy: what is trained.
         workdir: of the run; "" = nothing is run.
@@ -73,6 +77,8 @@ class Read:
     packing: PackingSettings
     engine_settings: EngineSettings
     local: LocalSettings
+    executor: ExecutorSettings
+    weights: WeightSettings
     encoder: Encoder
     policy: Policy
     workdir: str
@@ -120,6 +126,8 @@ def read(config: Any, mesh: Mesh | None, workdir: str) -> Read:
     if chosen.dynamic_sampling and not rollout.dynamic_sampling:
         rollout = dataclasses.replace(rollout, dynamic_sampling=True)
     engine = settings.read(EngineConfig, config.engine, "config.engine")
+    executor = settings.read(ExecutorSettings, config.executor, "config.executor")
+    executor_settings.check(executor)
     attend = vlm_program.choose_attention(
         config.attention, packing.seq_len, model.decoder.head_dim, mesh
     )
@@ -142,6 +150,8 @@ def read(config: Any, mesh: Mesh | None, workdir: str) -> Read:
             prefixes=engine.prefixes,
         ),
         local=LocalSettings(engine.steps, engine.running),
+        executor=executor,
+        weights=settings.read(WeightSettings, config.weights, "config.weights"),
         encoder=encoder,
         policy=Policy(model, attend, config.loss.vocab_block, sampled.temperature),
         workdir=workdir,

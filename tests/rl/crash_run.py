@@ -159,6 +159,7 @@ def make_run(folder, steps, staleness):
             log=partial(open_log, folder / "events.jsonl"),
             put=lambda arrays: arrays,
             score=lambda params, batch: None,
+            recompute=False,
             residents=lambda params: {},
             publish=lambda params: params,
             spans=Spans(),
