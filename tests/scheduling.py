@@ -11,7 +11,7 @@ from pathlib import Path
 
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
-_SHARED = re.compile(r'scope="module"|functools\.cache|import tiny_vlm|import vlm_steps')
+_SHARED = re.compile(r'scope="module"|functools\.cache|import tiny_vlm|vlm_steps import')
 
 
 class FilesAndTests(LoadScopeScheduling):
