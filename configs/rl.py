@@ -91,6 +91,27 @@ def full() -> ConfigDict:
     config.engine.steps = 16
     config.engine.running = "continue"
 
+    config.executor = ConfigDict()
+    config.executor.kind = "inprocess"  # "processes" of this machine, "ray": of a cluster
+    config.executor.engines = 1
+    config.executor.rewards = 0  # processes that judge; 0 = threads of the trainer's
+    config.executor.address = ""  # of the Ray cluster, such as "auto"; "" = of this machine
+    config.executor.transport = "files"  # of weights to other processes: or "tcp"
+    config.executor.folder = ""  # of "files"; "" = rollouts/weights of the workdir
+    config.executor.env = ()  # of engines: (("CUDA_VISIBLE_DEVICES", "{number}"),)
+    config.executor.cpus = 1.0  # that Ray sets aside for an engine
+    config.executor.gpus = 0.0
+    config.executor.hang_seconds = 120.0
+    config.executor.stall_seconds = 1800.0
+    config.executor.restarts = 3  # deaths in a row without a reply; the run then gives up
+    config.executor.backoff_seconds = 1.0
+
+    config.weights = ConfigDict()  # as they travel to other processes
+    config.weights.dtype = ""  # "" = their own
+    config.weights.chunk_bytes = 16 << 20  # per checksum
+    config.weights.keep = 2  # versions
+    config.weights.window_bytes = 1 << 30
+
     config.packing = ConfigDict()
     config.packing.seq_len = 16384
     config.packing.rows = 1

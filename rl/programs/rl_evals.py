@@ -1,6 +1,7 @@
 """Held-out tasks played with the policy that is trained, and with pictures taken from it."""
 
 import asyncio
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -54,26 +55,27 @@ def make_evaluators(found: Read) -> dict[str, Evaluator]:
         )
     if not options.tasks:
         return {}
-    tasks = held_out(found.config, options.tasks)
-    chosen = {"heldout": tasks}
+    tasks = functools.cache(lambda: held_out(found.config, options.tasks))
+    evaluators = {"heldout": make_evaluator(found, options, tasks, lambda prompt: prompt)}
     if options.blank:
-        chosen["blank"] = [t for t in tasks if len(found.encoder.first(t).visuals) > 0]
-    changes: dict[str, Callable[[Encoded], Encoded]] = {"heldout": lambda p: p, "blank": blanked}
-    return {
-        name: make_evaluator(found, options, some, changes[name]) for name, some in chosen.items()
-    }
+
+        def seen() -> list[Task]:
+            return [task for task in tasks() if pictures_of(task)]
+
+        evaluators["blank"] = make_evaluator(found, options, seen, blanked)
+    return evaluators
 
 
 def make_evaluator(
     found: Read,
     options: EvalSettings,
-    tasks: Sequence[Task],
+    tasks: Callable[[], Sequence[Task]],
     change: Callable[[Encoded], Encoded],
 ) -> Evaluator:
-    """params -> mean rewards of these tasks."""
+    """params -> mean rewards of these tasks, which are drawn when they are needed."""
 
     def evaluate(params: Any) -> dict[str, Any]:
-        played = asyncio.run(_play(found, options, tasks, change, params))
+        played = asyncio.run(_play(found, options, tasks(), change, params))
         by_source: dict[str, list[float]] = {}
         for rollout, verdict in played:
             if verdict.value is not None:

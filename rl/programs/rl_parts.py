@@ -37,6 +37,7 @@ def make_plan(found: Read, layout: Layout, cost: Cost, score: Score) -> Plan:
     folder = Path(found.workdir) / FOLDER
     spans = Spans()
     kept = Kept(folder)
+    engines = Engines(found)
 
     def figures() -> dict[str, float]:
         spans.save(folder / SPANS)

@@ -34,8 +34,6 @@ from rl.rollout.tokens import Tokens
 from rl.spans import Spans
 from rl.types import Rollout, Task, Verdict
 
-RESTARTS = 3  # of the engine in a row, without a reply in between, before the run gives up
-
 
 @dataclass(frozen=True)
 class Parts:
@@ -45,8 +43,8 @@ class Parts:
         draw: number of prompts -> as many picks (JSON).
         open: pick -> its task and its prompt; in a thread.
         episode: (task, prompt) -> an episode at its beginning; in a thread.
-        engine: makes a rollout engine, at the start and after one has died; given (version,
-            parameters), as `RolloutEngine.publish` takes them, of the newest weights.
+        engine: makes the rollout engine, given (version, parameters), as `RolloutEngine.publish`
+            takes them; it mends itself (`rl.rollout.pool`).
         close: what is to be closed besides the engine, at the end.
         judge: an episode -> its verdict.
         build: (step, groups, episodes) -> a batch for the trainer, any object; in a thread.
@@ -101,7 +99,6 @@ class Driver:
         self._episodes: dict[SampleId, Episode] = {}
         self._weights: tuple[int, Any] = (-1, None)
         self._arrived = asyncio.Event()
-        self._deaths = 0
 
     def start(self, version: int) -> None:
         """The first event of this process: the run begins, or goes on, at the trainer's version.
@@ -229,8 +226,7 @@ class Driver:
     async def _start(self, command: events.Start) -> None:
         episode = await self._episode(command.sample)
         partial = self.state.sample(command.sample).partial
-        engine = self.engine
-        assert engine is not None
+        assert self.engine is not None
         ask = ask_of(
             self.sampling,
             self.seed,
@@ -243,11 +239,13 @@ class Driver:
         )
         try:
             with self.spans.record("rollout", "row *", ask.sample, (ask.sample,)):
-                told = await engine.generate(ask)
+                told = await self.engine.generate(ask)
         except EngineDied as problem:
-            self._died(engine, problem)
+            logging.warning("%s is lost: %s", ask.sample, problem)
+            request = command.sample, command.turn, command.attempt, partial.num
+            lost = (events.Lost(*request, Tokens()),)
+            self._report(events.EngineDied("engine", lost, self.clock()))
             return
-        self._deaths = 0
         self._report(
             events.Finished(
                 command.sample,
@@ -259,24 +257,6 @@ class Driver:
                 self.clock(),
             )
         )
-
-    def _died(self, engine: RolloutEngine, problem: Exception) -> None:
-        """All its requests at once; another engine takes its place."""
-        if engine is not self.engine:
-            return  # another request has told already
-        self._deaths += 1
-        logging.warning("rollout engine died: %s", problem)
-        if self._deaths > RESTARTS:
-            raise RuntimeError(
-                f"{RESTARTS + 1} rollout engines died one after the other"
-            ) from problem
-        lost = tuple(
-            events.Lost(s, known.turn, known.attempt, known.partial.num, Tokens())
-            for s in self.state.running
-            for known in [self.state.sample(s)]
-        )
-        self.engine = self.parts.engine(*self._weights)
-        self._report(events.EngineDied("engine", lost, self.clock()))
 
     async def _step(self, command: events.Step) -> None:
         episode = await self._episode(command.sample)

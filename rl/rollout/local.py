@@ -85,7 +85,7 @@ class LocalEngine:
         self._asked: dict[int, _Asked] = {}  # by id of the request; the event loop's alone
         self._swaps: set[asyncio.Future[None]] = set()
         self._jobs: queue.Queue[Job | None] = queue.Queue()
-        self._num_tokens = self._num_told = 0
+        self._num_tokens = self._num_told = self._num_chunks = 0
         self._thread = threading.Thread(target=self._run, name="rollout", daemon=True)
         self._thread.start()
 
@@ -145,6 +145,7 @@ class LocalEngine:
         "rows", "running", "waiting": requests the engine has room for, works on and keeps waiting.
         "prefills", "shared": prompts read, and requests that began from one read for another.
         "told", "tokens": asks answered, and tokens drawn for them.
+        "chunks": of steps that were decoded: a sign of life.
         """
         engine = self._engine
         return {
@@ -155,6 +156,7 @@ class LocalEngine:
             "shared": float(engine.num_shared),
             "told": float(self._num_told),
             "tokens": float(self._num_tokens),
+            "chunks": float(self._num_chunks),
         }
 
     async def close(self) -> None:
@@ -199,6 +201,7 @@ class LocalEngine:
                     self._settings.steps, partial=False
                 ):
                     self._call(self._tell, request, completion)
+                self._num_chunks += 1
         except Exception as error:
             # The state was given away to the step that failed: nothing can go on from it.
             self._call(self._die, error)

@@ -161,7 +161,7 @@ def make_run(folder, steps, staleness):
             score=lambda params, batch: None,
             recompute=False,
             residents=lambda params: {},
-            publish=lambda params: params,
+            publish=lambda version, params: params,
             spans=Spans(),
             figures=dict,
         )

@@ -1,0 +1,168 @@
+"""Rollout engines and rewards where `config.executor` says, and the weights' way to them."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
+
+from cogvit_jax import compilation_cache
+from cogvit_jax.settings import choose
+from mmtp.generate import Engine
+from mmtp.run import one_device
+from rl.executors import inprocess, processes, ray
+from rl.executors.actors import Executor
+from rl.executors.keep import Patience
+from rl.executors.settings import ExecutorSettings
+from rl.programs.rl_settings import Read
+from rl.rewards.remote import RemoteRewards
+from rl.rewards.reward_settings import read, recipe_of
+from rl.rewards.system import RewardSystem
+from rl.rollout.local import LocalEngine
+from rl.rollout.pool import EnginePool
+from rl.rollout.protocol import RolloutEngine
+from rl.rollout.worker import RemoteEngine, Where
+from rl.types import Rollout, Verdict
+from rl.weights import Published, Publisher
+from rl.weights_store import Store, folder_store, memory_store
+from rl.weights_tcp import serve
+
+EXECUTORS: dict[str, Callable[[ExecutorSettings], Executor]] = {
+    "inprocess": inprocess.executor,
+    "processes": processes.executor,
+    "ray": ray.executor,
+}
+
+
+class Engines:
+    """What a run needs of other processes, or of this one in their place."""
+
+    def __init__(self, found: Read) -> None:
+        """Starts nothing yet."""
+        self._found, self._settings = found, found.executor
+        self._patience = Patience(self._settings.restarts, self._settings.backoff_seconds)
+        self._closing = contextlib.ExitStack()
+        self._publisher: Publisher | None = None
+        self._rewards: RewardSystem | RemoteRewards | None = None
+
+    def open(self, sources: Any) -> None:
+        """Joins or starts what executes; on the trainer's thread, before all else.
+
+        Args:
+            sources: data-source tags of the run.
+
+        Raises:
+            ConfigError: that cannot be, or a tag has no recipe.
+        """
+        options = read(self._found.config.rewards, "config.rewards")
+        for source in sources:
+            recipe_of(options, source)
+        kind = self._settings.kind
+        self._executor = choose(EXECUTORS, kind, "config.executor.kind")(self._settings)
+        if kind != "inprocess":
+            self._publisher = Publisher(self._open_store(), self._found.weights)
+
+    def publish(self, version: int, params: Any) -> Any:
+        """Gives what engines take; on the trainer's thread, for its next step may donate these."""
+        if self._publisher is None:
+            return to_engine(self._found, params)
+        return self._publisher.publish(version, params)
+
+    def pool(self, version: int, given: Any) -> EnginePool:
+        """The engines, which are being started; on the driver's event loop.
+
+        Args:
+            version: of the policy.
+            given: what `publish` gave for it.
+        """
+        far = self._publisher is not None
+        make = self._make_remote if far else self._make_local
+        arrived = _arrived if far else None
+        return EnginePool(self._settings.engines, make, version, given, self._patience, arrived)
+
+    async def score(self, rollout: Rollout) -> Verdict:
+        """The reward of a rollout."""
+        if self._rewards is None:
+            num, options = self._settings.rewards, self._found.config.rewards
+            self._rewards = (
+                RemoteRewards(num, self._start_rewards, self._patience)
+                if num
+                else RewardSystem(read(options, "config.rewards"))
+            )
+        return await self._rewards.score(rollout)
+
+    async def close(self) -> None:
+        """Ends all but the engines, which whoever has the pool closes first."""
+        if self._rewards is not None:
+            await self._rewards.close()
+        await self._executor.close()
+        await asyncio.to_thread(self._close_store)
+
+    def _open_store(self) -> Store:
+        """Empty: versions of an earlier run, or of steps that are done again, are not ours."""
+        if self._settings.transport == "tcp":
+            store, address = memory_store(), self._executor.address()
+            host, port = self._closing.enter_context(serve(store, address))
+            self._where = Where(host=host, port=port)
+            return store
+        default = Path(self._found.workdir).absolute() / "rollouts" / "weights"
+        folder = Path(self._settings.folder or default)
+        self._where = Where(folder=str(folder))
+        store = folder_store(folder)
+        _clear(store)
+        self._closing.callback(_clear, store)
+        return store
+
+    def _close_store(self) -> None:
+        if self._publisher is not None:
+            self._publisher.close()
+        self._closing.close()
+
+    async def _make_local(self, number: int, version: int, params: Any) -> RolloutEngine:
+        """They share the devices' time, and the copy of the weights."""
+        return make_engine(self._found, version, params)
+
+    async def _make_remote(
+        self, number: int, version: int, given: Future[Published]
+    ) -> RolloutEngine:
+        arguments = {
+            "config": self._found.config.to_dict(),
+            "where": self._where,
+            "version": version,
+            "cache": compilation_cache.FLAG.value,
+            "workdir": self._found.workdir,
+        }
+        name, factory = f"rollout engine {number}", "rl.programs.rl_worker:make"
+        actor = await self._executor.start(name, factory, arguments, number)
+        return RemoteEngine(actor, -1, self._settings.stall_seconds)
+
+    def _start_rewards(self, number: int) -> Awaitable[Any]:
+        section = self._found.config.rewards.to_dict()
+        name, factory = f"reward process {number}", "rl.rewards.worker:make"
+        return self._executor.start(name, factory, {"section": section}, number)
+
+
+def make_engine(found: Read, version: int, params: Any) -> LocalEngine:
+    """A rollout engine on this process's first device."""
+    engine = Engine(found.engine_model, params, found.engine_settings, version)
+    return LocalEngine(engine, found.local)
+
+
+def to_engine(found: Read, params: Any) -> Any:
+    """A copy of parameters where the engine is; the training step gives its own away."""
+    target = NamedSharding(one_device(), PartitionSpec())
+    return jax.tree.map(lambda x: jax.device_put(jnp.copy(x), target), params)
+
+
+async def _arrived(written: Future[Published]) -> None:
+    await asyncio.shield(asyncio.wrap_future(written))
+
+
+def _clear(store: Store) -> None:
+    for version in store.versions():
+        store.delete(version)
