@@ -63,7 +63,7 @@ def policy_loss(
             advantages            of each token
             rollout_logprobs      what the engine said when it drew the token
             versions              of the policy that drew it
-            version               of the policy before this update; scalar
+            version               of the policy before this update; a scalar or `[r, 1]`
             old_logprobs          by the trainer, before the first update; for proximal = "old"
             ref_logprobs          of the reference policy; for kl_weight > 0
             teacher_logprobs      `[r, k, t]` of each teacher, NaN where not asked; for

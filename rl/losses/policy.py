@@ -129,7 +129,7 @@ def loglinear(
     logprobs: Float[Array, "r t"],
     behaviour: Float[Array, "r t"],
     versions: Int[Array, "r t"],
-    version: Int[Array, ""],
+    version: Int[Array, "..."],
 ) -> Float[Array, "r t"]:
     """log pi_proximal between what drew a token and what is being trained, without a forward pass.
 
