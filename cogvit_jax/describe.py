@@ -49,7 +49,7 @@ OPTIONS = flags.DEFINE_list(
 
 Build = Callable[[Any, Any], Program]
 # Programs of the packages that stand on this one, and the module that describes them.
-ELSEWHERE = {"vlm": "mmtp.describe"}
+ELSEWHERE = {"vlm": "mmtp.describe", "rl": "rl.describe"}
 
 
 def describe(

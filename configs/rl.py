@@ -121,6 +121,10 @@ def full() -> ConfigDict:
 
     config.rewards = rewards()
 
+    config.fidelity = ConfigDict()
+    config.fidelity.every = 10
+    config.fidelity.exempt = ("text_coding",)  # which has no pictures
+
     config.evals = ConfigDict()
     config.evals.tasks = 64
     config.evals.temperature = 1.0
@@ -209,3 +213,4 @@ def smoke(config: ConfigDict) -> None:
     config.train.eval_every = 2
     config.train.save_every = 1
     config.evals.tasks = 1
+    config.fidelity.every = 1

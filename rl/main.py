@@ -7,13 +7,18 @@ episodes and the curriculum come back with the weights.
 
 from cogvit_jax import commands, launch, run_dir
 from cogvit_jax.programs import EXPECTED_ERRORS
+from rl.fidelity import ImagesLost
 from rl.programs import build
+from rl.rollout.event_log import LogError
+from rl.rollout.schedule_state import ScheduleError
+from rl.weights_manifest import WeightsCorrupt
 
 
 def main(argv: list[str]) -> None:
     """Entry point under absl."""
     workdir = str(run_dir.WORKDIR.value)
-    launch.start(argv, lambda config: build(config, workdir=workdir), EXPECTED_ERRORS)
+    expected = (*EXPECTED_ERRORS, ImagesLost, LogError, ScheduleError, WeightsCorrupt)
+    launch.start(argv, lambda config: build(config, workdir=workdir), expected)
 
 
 def cli() -> None:

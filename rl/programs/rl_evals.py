@@ -16,6 +16,7 @@ from cogvit_jax.settings import ConfigError
 from mmtp.data.encoded import Encoded
 from mmtp.data.records import Image, Text
 from mmtp.evals.heldout import spread
+from rl.counterfactual import blanked
 from rl.envs import CATEGORIES
 from rl.programs.rl_engines import make_engine, to_engine
 from rl.programs.rl_settings import Read
@@ -24,8 +25,6 @@ from rl.rewards import reward_settings
 from rl.rewards.system import RewardSystem
 from rl.rollout.playing import play_all
 from rl.types import Rollout, Task, Verdict
-
-GREY = 128  # a picture without anything in it
 
 
 @dataclass(frozen=True)
@@ -136,11 +135,3 @@ def pictures_of(task: Task) -> list[np.ndarray]:
     """Pictures and first frames of what is seen first."""
     shown = [p for p in task.observation.parts if not isinstance(p, Text)]
     return [decode_image(p.data if isinstance(p, Image) else p.frames[0]) for p in shown]
-
-
-def blanked(prompt: Encoded) -> Encoded:
-    """The prompt with all pictures grey."""
-    visuals = tuple(
-        replace(visual, patches=np.full_like(visual.patches, GREY)) for visual in prompt.visuals
-    )
-    return replace(prompt, visuals=visuals)

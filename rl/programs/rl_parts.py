@@ -15,6 +15,7 @@ from rl.balance import Cost
 from rl.envs import CATEGORIES
 from rl.programs.rl_batch import make_build
 from rl.programs.rl_engines import Engines
+from rl.programs.rl_fidelity import make_inspect
 from rl.programs.rl_keep import Kept
 from rl.programs.rl_run import Plan
 from rl.programs.rl_settings import Read
@@ -53,6 +54,7 @@ def make_plan(found: Read, layout: Layout, cost: Cost, score: Score) -> Plan:
         score=score,
         recompute=found.algorithm.proximal == "old",
         residents=partial(make_residents, found),
+        inspect=make_inspect(found.config, score),
         publish=engines.publish,
         spans=spans,
         figures=figures,

@@ -43,6 +43,8 @@ class Plan:
         recompute: whether the loss asks for those of the policy before the step.
         residents: parameters that training starts from -> name of an array of the batch -> those
             that score it.
+        inspect: (batch on the host, parameters before the step, batch on the devices) -> figures;
+            stops a run that should not go on.
         publish: (version, parameters) -> what engines are given.
         spans: of the stages.
         figures: () -> more for the log.
@@ -57,6 +59,7 @@ class Plan:
     score: Score
     recompute: bool
     residents: Callable[[Any], dict[str, Sequence[Resident]]]
+    inspect: Callable[[Built, Any, dict[str, Any]], dict[str, float]]
     publish: Callable[[int, Any], Any]
     spans: Spans
     figures: Callable[[], dict[str, float]]
@@ -72,6 +75,7 @@ class Run:
         self._loop: Loop = asyncio.new_event_loop()
         self._last: Any = ()
         self._params: Any = None
+        self._inspected: dict[str, float] = {}
         self._taken = self._ended = 0.0
         self._watcher = concurrent.futures.ThreadPoolExecutor(1, "train")
 
@@ -127,6 +131,7 @@ class Run:
         for name, residents in self._residents.items():
             found = [r.use(self._plan.score, arrays, after=self._last) for r in residents]
             arrays[name] = jax.numpy.stack(found, axis=-1) if name in STACKED else found[0]
+        self._inspected |= self._plan.inspect(built, self._params, arrays)
         return arrays
 
     @property
@@ -137,6 +142,8 @@ class Run:
     def stats(self) -> dict[str, float]:
         """Of the batch handed out last, and of the run."""
         figures = dict(self._built.figures) if self._built else {}
+        figures |= self._inspected
+        self._inspected = {}
         for name, residents in self._residents.items():
             for resident in residents:
                 figures |= resident.copies.figures(name)

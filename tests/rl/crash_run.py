@@ -161,6 +161,7 @@ def make_run(folder, steps, staleness):
             score=lambda params, batch: None,
             recompute=False,
             residents=lambda params: {},
+            inspect=lambda built, params, arrays: {},
             publish=lambda version, params: params,
             spans=Spans(),
             figures=dict,

@@ -1,0 +1,20 @@
+"""What a step of reinforcement learning costs on a TPU topology, without that TPU.
+
+    python -m cogvit_jax.describe --config=configs/rl.py --topology=v5e:16x16
+
+comes here; see `cogvit_jax.describe` for the flags. `--batch` chooses among the numbers of
+micro-batches that a step may have, longest first: the program of a step is the same, but for how
+often its body runs, and so is the memory.
+"""
+
+from cogvit_jax import describe
+from rl.programs import build
+
+
+def main(argv: list[str]) -> None:
+    """Entry point under absl."""
+    describe.start(argv, build)
+
+
+if __name__ == "__main__":
+    describe.cli(main)
