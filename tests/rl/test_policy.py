@@ -1,5 +1,6 @@
 """What the engine says of its tokens is what the trainer says of them, packed, split and scored."""
 
+import dataclasses
 import functools
 
 import jax
@@ -40,18 +41,23 @@ def samples():
     """Replies of the engine as rows to train on."""
     asked = tiny_vlm.requests(3, NUM, 9, temperature=POLICY.temperature, seed=4)
     told = Engine(MODEL, params(), SETTINGS).generate(asked)
-    rng = np.random.default_rng(0)
-    rows = []
-    for request, completion in zip(asked, told, strict=True):
-        first, num = len(request.prompt.tokens), len(completion.tokens)
-        document = whole(request.prompt, completion.tokens, [(first, first + num)])
-        values = np.zeros(len(document.tokens), np.float32)
-        values[first:] = completion.logprobs
-        advantages = np.zeros_like(values)
-        advantages[first:] = rng.normal()
-        versions = np.zeros(len(values), np.int32)
-        rows.append(Packed(document, document.supervised, values, advantages, versions))
-    return rows
+    gains = np.random.default_rng(0).normal(size=NUM)
+    return [row(*pair, gain) for *pair, gain in zip(asked, told, gains, strict=True)]
+
+
+def row(request, completion, advantage):
+    """A request and what was drawn, as it is trained on."""
+    first, num = len(request.prompt.tokens), len(completion.tokens)
+    document = whole(request.prompt, completion.tokens, [(first, first + num)])
+    values, advantages = np.zeros((2, len(document.tokens)), np.float32)
+    values[first:], advantages[first:] = completion.logprobs, advantage
+    versions = np.zeros(len(values), np.int32)
+    return Packed(document, document.supervised, values, advantages, versions)
+
+
+def with_prompt(request, prompt):
+    """The same request of another prompt."""
+    return dataclasses.replace(request, prompt=prompt)
 
 
 def arrays(num_shards=1, num_microbatches=0, packing=PACKING, order=1):
