@@ -169,10 +169,9 @@ def test_many_random_draws_are_within_the_bound():
         assert loads.max() <= 16384
 
 
-@pytest.mark.slow  # 10 s
+@pytest.mark.slow  # 20 s of processor time
 def test_ten_thousand_draws_are_within_the_bound():
     sizes = lognormal_sizes(10_000, 0)
     for room in (Room(1, 1, 16384, 1, 16384), Room(1, 2, 16384, 2, 16384)):
         packing = pack(sizes, room)
         assert packing.lower <= packing.num_groups <= packing.upper
-        assert packing.num_groups <= 1.25 * packing.lower
