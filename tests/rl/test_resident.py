@@ -1,0 +1,112 @@
+"""Parameters that live in host memory: what they compute, what a visit leaves, what is measured."""
+
+import threading
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from cogvit_jax import sharding
+from rl import resident
+from rl.resident import host_sharding, keep
+
+
+def params():
+    mesh = sharding.make_mesh(sharding.MeshSettings(data=8), jax.devices()[:8])
+    split = NamedSharding(mesh, PartitionSpec("data"))
+    whole = NamedSharding(mesh, PartitionSpec())
+    return {
+        "a": jax.device_put(np.arange(64.0).reshape(16, 4), split),
+        "b": jax.device_put(np.ones(3), whole),
+    }
+
+
+@jax.jit
+def score(values, x):
+    return values["a"].sum() * x + values["b"].sum()
+
+
+def test_a_visit_computes_what_the_parameters_do_and_leaves_nothing():
+    original = params()
+    kept = keep(original)
+    expected = score(original, 2.0)
+    jax.tree.map(lambda x: x.delete(), original)  # the copy is its own
+    for _ in range(3):
+        kept.prefetch()
+        kept.prefetch()  # it is under way already
+        assert float(kept.use(score, 2.0)) == float(expected)
+    settle(kept, 3)
+    figures = kept.copies.figures("reference")
+    assert figures["rl/reference/copy_gigabytes"] == pytest.approx((64 + 3) * 4 / 1e9)
+    assert 0 <= figures["rl/reference/copy_hidden_fraction"] <= 1
+
+
+def settle(kept, visits):
+    deadline = time.monotonic() + 30
+    while kept.copies.visits < visits and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert kept.copies.visits == visits
+
+
+def test_parameters_keep_their_split_in_host_memory():
+    original = params()["a"]
+    held = jax.device_put(original, host_sharding(original.sharding))
+    assert held.sharding.memory_kind == "pinned_host"
+    assert held.sharding.spec == original.sharding.spec
+
+
+@pytest.mark.parametrize(("waits", "hidden"), [(True, 1.0), (False, 0.0)])
+def test_the_hidden_part_is_what_nobody_waited_for(monkeypatch, waits, hidden):
+    """A copy that takes a tenth of a second, asked for after it has ended or at its beginning."""
+    kept = keep(params())
+    release = threading.Event()
+
+    def slow(visit):
+        release.wait(30)
+        jax.block_until_ready(visit.params)
+        visit.ended = time.perf_counter()
+        visit.done.set()
+
+    monkeypatch.setattr(resident, "_watch", slow)
+    kept.prefetch()
+    visit = kept._visit
+    if waits:
+        time.sleep(0.05)
+        release.set()
+        assert visit.done.wait(30)
+    else:
+        visit.began = time.perf_counter()
+    kept.use(score, 1.0)
+    if not waits:
+        time.sleep(0.05)
+        release.set()
+    settle(kept, 1)
+    fraction = kept.copies.hidden / kept.copies.seconds
+    assert fraction == pytest.approx(hidden, abs=0.3)
+
+
+def test_work_given_before_hides_a_copy(monkeypatch):
+    """Copying costs nothing while the devices have something else to do."""
+    kept = keep(params())
+    busy = threading.Event()
+
+    class Before:
+        """An array that is ready when the event is set."""
+
+    def ready(tree):
+        if isinstance(tree, Before):
+            busy.wait(30)
+            return tree
+        return real(tree)
+
+    real = jax.block_until_ready
+    monkeypatch.setattr(jax, "block_until_ready", ready)
+    kept.prefetch()
+    kept.use(score, jnp.ones(()), after=Before())
+    time.sleep(0.02)
+    busy.set()
+    settle(kept, 1)
+    assert kept.copies.hidden == pytest.approx(kept.copies.seconds)
