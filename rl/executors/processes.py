@@ -35,7 +35,7 @@ class ProcessActor:
         self._limit = STARTING * hang_seconds
         self._calls: dict[int, asyncio.Future[Any]] = {}
         self._count, self._heard = 0, time.monotonic()
-        self._death, self._tail = "", b""
+        self._death, self._tail, self._closing = "", b"", False
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self, connection: socket.socket, factory: str, arguments: Any) -> None:
@@ -88,6 +88,7 @@ class ProcessActor:
     async def close(self) -> None:
         """See `Actor`."""
         if not self._death:
+            self._closing = True
             with contextlib.suppress(ConnectionError):
                 await frames.write(self._writer, ("close", 0))
             with contextlib.suppress(TimeoutError):
@@ -112,7 +113,7 @@ class ProcessActor:
                 with contextlib.suppress(TimeoutError):  # what it printed last is in the pipe
                     await asyncio.wait_for(asyncio.shield(self._printed), 1.0)
                 code = await asyncio.to_thread(self._wait, 1.0)
-                self._die(f"ended with status {code}")
+                self._die("was closed" if self._closing else f"ended with status {code}")
             else:
                 self._die(f"said what cannot be read: {error!r}")
 
