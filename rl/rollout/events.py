@@ -42,7 +42,7 @@ class Admitted:
         group: its number.
         source: data-source tag.
         pick: whatever draws the task again; {} where nothing is needed.
-        version: of the weights that the engine has (`State.published`).
+        version: of the weights that the engine had when it was drawn (`State.published`).
     """
 
     group: int

@@ -26,6 +26,7 @@ from rl.rollout.events import (
     Train,
     Trained,
 )
+from rl.rollout.schedule_batches import may_join
 from rl.rollout.schedule_groups import finish_training, form, settle, throw_away, unform
 from rl.rollout.schedule_settings import RolloutSettings
 from rl.rollout.schedule_state import (
@@ -34,13 +35,16 @@ from rl.rollout.schedule_state import (
     Sample,
     ScheduleError,
     State,
+    current,
+    expect,
     insert,
     move,
+    must,
 )
 
 
 def _began(settings: RolloutSettings, state: State, event: Began) -> None:
-    _must(not state.num_admitted and not state.formed, event, "the run began before")
+    must(not state.num_admitted and not state.formed, event, "the run began before")
     state.version = state.published = state.formed = event.version
 
 
@@ -50,9 +54,10 @@ def _admit(settings: RolloutSettings, state: State, event: Admit) -> None:
 
 
 def _admitted(settings: RolloutSettings, state: State, event: Admitted) -> None:
-    _must(event.group == state.num_admitted, event, f"the next group is {state.num_admitted}")
-    _must(event.version == state.published, event, f"the engine has version {state.published}")
-    _must(state.admitting > 0, event, "no prompt was asked for")
+    must(event.group == state.num_admitted, event, f"the next group is {state.num_admitted}")
+    must(event.version <= state.published, event, f"the engine has version {state.published}")
+    must(state.admitting > 0, event, "no prompt was asked for")
+    must(may_join(settings, state, event.version), event, "it could not be trained in time")
     samples = [
         Sample((event.group, index), since=event.time) for index in range(settings.group_size)
     ]
@@ -67,8 +72,8 @@ def _admitted(settings: RolloutSettings, state: State, event: Admitted) -> None:
 
 
 def _start(settings: RolloutSettings, state: State, event: Start) -> None:
-    sample = _sample(state, event, event.sample, "waiting")
-    _must(
+    sample = expect(state, event, event.sample, "waiting")
+    must(
         (event.turn, event.attempt) == (sample.turn, sample.attempt + 1),
         event,
         f"the sample is at turn {sample.turn} and had {sample.attempt} attempts",
@@ -112,7 +117,7 @@ def _engine_died(settings: RolloutSettings, state: State, event: EngineDied) -> 
 
 
 def _stepped(settings: RolloutSettings, state: State, event: Stepped) -> None:
-    sample = _current(state, event.sample, "stepping")
+    sample = current(state, event.sample, "stepping")
     if sample is None or sample.turn != event.turn:
         state.counts["late"] += 1
         return
@@ -125,24 +130,24 @@ def _stepped(settings: RolloutSettings, state: State, event: Stepped) -> None:
 
 
 def _step(settings: RolloutSettings, state: State, event: Step) -> None:
-    sample = _sample(state, event, event.sample, "to_step")
-    _must(event.turn == sample.turn, event, f"the sample is at turn {sample.turn}")
+    sample = expect(state, event, event.sample, "to_step")
+    must(event.turn == sample.turn, event, f"the sample is at turn {sample.turn}")
     move(state, sample, "stepping", event.time)
 
 
 def _judge(settings: RolloutSettings, state: State, event: Judge) -> None:
-    sample = _sample(state, event, event.sample, "to_judge")
-    _must(event.judging == sample.judgings + 1, event, f"it was judged {sample.judgings} times")
+    sample = expect(state, event, event.sample, "to_judge")
+    must(event.judging == sample.judgings + 1, event, f"it was judged {sample.judgings} times")
     sample.judgings += 1
     move(state, sample, "judging", event.time)
 
 
 def _rewarded(settings: RolloutSettings, state: State, event: Rewarded) -> None:
-    sample = _current(state, event.sample, "judging")
+    sample = current(state, event.sample, "judging")
     if sample is None or sample.judgings != event.judging:
         state.counts["late"] += 1
         return
-    _must(event.kind in ("value", "abstain", "error"), event, "an unknown kind of verdict")
+    must(event.kind in ("value", "abstain", "error"), event, "an unknown kind of verdict")
     # A reward that is no number is a failure of the verifier, not a reward.
     finite = event.value is not None and abs(event.value) < float("inf")
     kind = event.kind if finite or event.kind != "value" else "error"
@@ -155,32 +160,32 @@ def _rewarded(settings: RolloutSettings, state: State, event: Rewarded) -> None:
 
 def _abort(settings: RolloutSettings, state: State, event: Abort) -> None:
     for key in event.samples:
-        move(state, _sample(state, event, key, "running"), "aborting", event.time)
+        move(state, expect(state, event, key, "running"), "aborting", event.time)
     state.wave.open = False
     state.counts["waves_cut"] += 1
 
 
 def _train(settings: RolloutSettings, state: State, event: Train) -> None:
-    _must(event.step == state.formed, event, f"the next step is {state.formed}")
-    _must((event.groups, event.reused) == state.batch, event, f"the batch is {state.batch}")
+    must(event.step == state.formed, event, f"the next step is {state.formed}")
+    must((event.groups, event.reused) == state.batch, event, f"the batch is {state.batch}")
     form(state, event)
 
 
 def _trained(settings: RolloutSettings, state: State, event: Trained) -> None:
-    _must(bool(state.batches), event, "no batch is with the trainer")
-    _must(event.step == state.batches[0].step, event, f"it is at step {state.version}")
+    must(bool(state.batches), event, "no batch is with the trainer")
+    must(event.step == state.batches[0].step, event, f"it is at step {state.version}")
     finish_training(settings, state, state.batches.pop(0))
     state.version = event.step + 1
 
 
 def _publish(settings: RolloutSettings, state: State, event: Publish) -> None:
-    _must(event.version == state.version, event, f"the trainer has version {state.version}")
+    must(event.version == state.version, event, f"the trainer has version {state.version}")
     state.publishing = True
 
 
 def _published(settings: RolloutSettings, state: State, event: Published) -> None:
     known = state.published <= event.version <= state.version
-    _must(known and state.publishing, event, f"{state.published} was, {state.version} is")
+    must(known and state.publishing, event, f"{state.published} was, {state.version} is")
     state.published, state.publishing, state.serving = event.version, False, True
     state.changed = True
 
@@ -188,12 +193,12 @@ def _published(settings: RolloutSettings, state: State, event: Published) -> Non
 def _drop(settings: RolloutSettings, state: State, event: Drop) -> None:
     group = state.groups.get(event.group)
     given = group and (group.status, group.reason)
-    _must(given == ("dropping", event.reason), event, f"the group is {given}")
+    must(given == ("dropping", event.reason), event, f"the group is {given}")
     throw_away(state, event.group, event.reason)
 
 
 def _resumed(settings: RolloutSettings, state: State, event: Resumed) -> None:
-    _must(event.version == state.version, event, f"the log is at version {state.version}")
+    must(event.version == state.version, event, f"the log is at version {state.version}")
     unform(state)
     state.admitting, state.publishing, state.serving, state.changed = 0, False, False, True
     for group in state.groups.values():
@@ -238,13 +243,13 @@ HANDLERS: dict[type, Callable[[RolloutSettings, State, Any], None]] = {
 
 def _heard(state: State, event: Progressed | Finished | Lost) -> Sample | None:
     """Adds what is new of a request's tokens; None, and counted, if the request is not current."""
-    sample = _current(state, event.sample, "running", "aborting")
+    sample = current(state, event.sample, "running", "aborting")
     if sample is None or (sample.turn, sample.attempt) != (event.turn, event.attempt):
         state.counts["late"] += 1
         state.counts["late_tokens"] += event.tokens.num
         return None
     known = sample.partial.num - event.offset
-    _must(known >= 0, event, f"{sample.partial.num} tokens were known: some are missing")
+    must(known >= 0, event, f"{sample.partial.num} tokens were known: some are missing")
     tokens = event.tokens.after(known) if known else event.tokens
     sample.partial += tokens
     state.counts["generated"] += tokens.num
@@ -274,24 +279,3 @@ def _die(settings: RolloutSettings, state: State, sample: Sample, time: float) -
     length_audit.count(state.audit, group.source, "issued", sample.num_tokens)
     move(state, sample, "lost", time)
     settle(settings, state, group, time)
-
-
-def _current(state: State, key: tuple[int, int], *status: str) -> Sample | None:
-    """The sample, if it is held and has one of these statuses."""
-    group = state.groups.get(key[0])
-    if group is None or not 0 <= key[1] < len(group.samples):
-        return None
-    sample = group.samples[key[1]]
-    return sample if sample.status in status else None
-
-
-def _sample(state: State, event: Any, key: tuple[int, int], status: str) -> Sample:
-    sample = _current(state, key, status)
-    if sample is None:
-        raise ScheduleError(f"{event}: the sample is not {status}")
-    return sample
-
-
-def _must(condition: bool, event: Any, why: str) -> None:
-    if not condition:
-        raise ScheduleError(f"{event}: {why}")

@@ -68,6 +68,12 @@ def capacity(settings: RolloutSettings, state: State) -> int:
     return steps * settings.batch_groups - len(state.others) - state.admitting
 
 
+def may_join(settings: RolloutSettings, state: State, version: int) -> bool:
+    """Whether a prompt that was drawn under this version satisfies (1) as the last one."""
+    due = state.formed + len(state.others) // settings.batch_groups
+    return version + settings.max_staleness >= due
+
+
 def expired(settings: RolloutSettings, state: State) -> list[int]:
     """Groups that were trained on and are too old for the next batch."""
     oldest = state.formed - settings.max_staleness

@@ -234,3 +234,30 @@ def lists(state: State, status: str) -> list[Any] | None:
 
 def _entry(sample: Sample, status: str) -> Any:
     return sample.key if status == "waiting" else sample.id
+
+
+def current(state: State, key: SampleId, *status: str) -> Sample | None:
+    """The sample, if it is held and has one of these statuses."""
+    group = state.groups.get(key[0])
+    if group is None or not 0 <= key[1] < len(group.samples):
+        return None
+    sample = group.samples[key[1]]
+    return sample if sample.status in status else None
+
+
+def expect(state: State, event: object, key: SampleId, status: str) -> Sample:
+    """The sample of an event.
+
+    Raises:
+        ScheduleError: it does not have this status.
+    """
+    sample = current(state, key, status)
+    if sample is None:
+        raise ScheduleError(f"{event}: the sample is not {status}")
+    return sample
+
+
+def must(condition: bool, event: object, why: str) -> None:
+    """Raises ScheduleError unless `condition`."""
+    if not condition:
+        raise ScheduleError(f"{event}: {why}")

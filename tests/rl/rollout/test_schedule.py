@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cogvit_jax.settings import ConfigError, read
 from rl.rollout import schedule_batches, schedule_json
-from rl.rollout.events import Start
+from rl.rollout.events import Admit, Admitted, Start
 from rl.rollout.replay import fold
 from rl.rollout.schedule import finished, length_audit
 from rl.rollout.schedule_checks import check_invariants, metrics
@@ -184,6 +184,31 @@ def test_settings_are_checked_with_a_remedy():
         with pytest.raises(ConfigError, match=complaint):
             check(read(RolloutSettings, wrong, PATH))
     check(RolloutSettings())
+
+
+def test_a_prompt_may_be_drawn_while_weights_are_published_but_not_be_too_old():
+    config = RolloutSettings(
+        group_size=1, batch_groups=1, max_staleness=1, concurrency=2, min_valid=1
+    )
+    rng = random.Random(0)
+    drive = Drive(config, lambda choices, _: rng.randrange(choices))
+    drive.begin()
+    for _ in range(1000):
+        if drive.state.published == 2:
+            break
+        drive.step()
+    state = schedule_json.from_json(schedule_json.to_json(drive.state))
+    fold(config, [Admit(1, state.time)], state)
+    number, place = state.num_admitted, len(state.others)
+    oldest = state.formed + place - 1  # a + η ≥ f + ⌊i / B⌋
+    with pytest.raises(ScheduleError, match="in time"):
+        fold(
+            config,
+            [Admitted(number, "", {}, oldest - 1, state.time)],
+            schedule_json.from_json(schedule_json.to_json(state)),
+        )
+    fold(config, [Admitted(number, "", {}, oldest, state.time)], state)
+    assert state.others[-1] == number
 
 
 def test_events_that_cannot_follow_are_refused():
