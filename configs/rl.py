@@ -76,11 +76,14 @@ def full() -> ConfigDict:
     config.rollout.abort_seconds = 600.0
     config.rollout.partial = "continue"
     config.rollout.batches_ahead = 1
+    config.rollout.min_valid = 2
 
     config.sampling = ConfigDict()
     config.sampling.max_new_tokens = 8192
     config.sampling.max_length = 16384
     config.sampling.temperature = 1.0
+    config.sampling.top_k = 0
+    config.sampling.top_p = 1.0
 
     config.engine = ConfigDict()
     config.engine.rows = 256

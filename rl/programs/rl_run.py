@@ -72,7 +72,6 @@ class Run:
         self._plan = plan
         self._residents: dict[str, Sequence[Resident]] = {}
         self._driver: Driver | None = None
-        self._loop: Loop = asyncio.new_event_loop()
         self._last: Any = ()
         self._params: Any = None
         self._inspected: dict[str, float] = {}
@@ -96,6 +95,7 @@ class Run:
             lambda: time.monotonic() - began,
             plan.spans,
         )
+        self._loop: Loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="rollouts", daemon=True)
         self._running: concurrent.futures.Future[None] | None = None
         self._built: Built | None = None
