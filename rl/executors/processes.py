@@ -120,7 +120,10 @@ class ProcessActor:
     async def _watch(self) -> None:
         """Asks for signs of life; kills who gives none."""
         while not self._death:
-            await asyncio.sleep(min(5.0, self._limit / 4))
+            began, pause = time.monotonic(), min(5.0, self._limit / 4)
+            await asyncio.sleep(pause)
+            if time.monotonic() - began > 2 * pause:
+                self._heard = time.monotonic()  # it was we who did not listen
             silent = time.monotonic() - self._heard
             if silent > self._limit:
                 self._die(f"said nothing for {silent:.1f} s")

@@ -34,8 +34,11 @@ AT_A_TIME = 100_000  # calls that an actor may have running
 class Host:
     """What Ray runs: the object, and answers as pairs, so that errors keep their type."""
 
-    async def make(self, factory: str, arguments: Mapping[str, Any]) -> tuple[bool, Any]:
-        """Calls the factory."""
+    async def make(
+        self, factory: str, arguments: Mapping[str, Any], path: list[str]
+    ) -> tuple[bool, Any]:
+        """Calls the factory, which is found where the caller finds it."""
+        sys.path += [entry for entry in path if entry not in sys.path]
         try:
             self._target = await make_object(factory, arguments)
         except Exception as error:
@@ -72,8 +75,9 @@ class RayActor:
     async def open(self, factory: str, arguments: Mapping[str, Any]) -> None:
         """Has the object made; raises what its factory raised, or ActorDied."""
         try:
+            path = [os.path.abspath(entry) for entry in sys.path]
             self.pid = await self._answer(self._handle.ping.remote())
-            await self._pair(self._handle.make.remote(factory, dict(arguments)))
+            await self._pair(self._handle.make.remote(factory, dict(arguments), path))
         except BaseException:
             self.kill()
             raise
@@ -126,12 +130,15 @@ class RayActor:
         """Asks for signs of life; kills who gives none; Ray tells of the dead."""
         asked, began = None, time.monotonic()
         while not self._died.done():
+            waits, pause = time.monotonic(), min(5.0, self._limit / 4)
             asked = asked or asyncio.ensure_future(self._answer(self._handle.ping.remote()))
-            await asyncio.wait([asked, self._died], timeout=min(5.0, self._limit / 4))
+            await asyncio.wait([asked, self._died], timeout=pause)
+            if time.monotonic() - waits > 2 * pause:
+                began = time.monotonic()  # it was we who did not listen
             if asked.done():
                 asked.exception()
                 asked, began = None, time.monotonic()
-                await asyncio.sleep(min(5.0, self._limit / 4))
+                await asyncio.sleep(pause)
             elif time.monotonic() - began > self._limit:
                 self._die(f"said nothing for {time.monotonic() - began:.1f} s")
         if asked is not None:
@@ -159,7 +166,6 @@ def executor(settings: ExecutorSettings) -> Executor:
     started = not ray.is_initialized()
     if started:
         _join(ray, settings.address)
-    path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
 
     async def start(name: str, factory: str, arguments: Mapping[str, Any], number: int) -> RayActor:
         options = {
@@ -168,8 +174,9 @@ def executor(settings: ExecutorSettings) -> Executor:
             "max_restarts": 0,
             "max_task_retries": 0,
             "max_concurrency": AT_A_TIME,
-            "runtime_env": {"env_vars": {"PYTHONPATH": path, **environment(settings, number)}},
         }
+        if settings.env:
+            options["runtime_env"] = {"env_vars": environment(settings, number)}
         handle = ray.remote(Host).options(**options).remote()
         actor = RayActor(ray, name, handle, settings.hang_seconds)
         await actor.open(factory, arguments)

@@ -49,6 +49,7 @@ class Engines:
         self._closing = contextlib.ExitStack()
         self._publisher: Publisher | None = None
         self._rewards: RewardSystem | RemoteRewards | None = None
+        self._pool: EnginePool | None = None
 
     def open(self, sources: Any) -> None:
         """Joins or starts what executes; on the trainer's thread, before all else.
@@ -83,7 +84,16 @@ class Engines:
         far = self._publisher is not None
         make = self._make_remote if far else self._make_local
         arrived = _arrived if far else None
-        return EnginePool(self._settings.engines, make, version, given, self._patience, arrived)
+        self._pool = EnginePool(
+            self._settings.engines, make, version, given, self._patience, arrived
+        )
+        return self._pool
+
+    def figures(self) -> dict[str, float]:
+        """How many engines work, and how many have died; from any thread."""
+        if self._pool is None:
+            return {}
+        return {f"rl/rollout/{name}": value for name, value in self._pool.health().items()}
 
     async def score(self, rollout: Rollout) -> Verdict:
         """The reward of a rollout."""
@@ -139,7 +149,8 @@ class Engines:
         }
         name, factory = f"rollout engine {number}", "rl.programs.rl_worker:make"
         actor = await self._executor.start(name, factory, arguments, number)
-        return RemoteEngine(actor, -1, self._settings.stall_seconds)
+        has, _ = await actor.call("stats")
+        return RemoteEngine(actor, has, self._settings.stall_seconds)
 
     def _start_rewards(self, number: int) -> Awaitable[Any]:
         section = self._found.config.rewards.to_dict()

@@ -42,7 +42,7 @@ def make_plan(found: Read, layout: Layout, cost: Cost, score: Score) -> Plan:
 
     def figures() -> dict[str, float]:
         spans.save(folder / SPANS)
-        return kept.figures()
+        return kept.figures() | engines.figures()
 
     return Plan(
         settings=found.rollout,

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+import jax
 from jax.sharding import Mesh
 
 from cogvit_jax import settings, sharding
@@ -107,6 +108,12 @@ def read(config: Any, mesh: Mesh | None, workdir: str) -> Read:
         raise ConfigError(
             f"config.mesh.stage = {mesh.shape['stage']}: reinforcement learning has no pipeline of "
             "stages; set it to 1 and split over fsdp or tensor."
+        )
+    if workdir and jax.process_count() > 1:
+        raise ConfigError(
+            f"--num_processes={jax.process_count()}: the trainer of reinforcement learning is one "
+            "process. Start one with all devices of a host; config.executor.kind = 'processes' or "
+            "'ray' puts rollout engines and rewards into others."
         )
     tokenizer = load_tokenizer(config.data.tokenizer)
     model = vlm_program.make_model(config, tokenizer, mesh)

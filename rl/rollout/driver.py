@@ -225,7 +225,12 @@ class Driver:
 
     async def _start(self, command: events.Start) -> None:
         episode = await self._episode(command.sample)
-        partial = self.state.sample(command.sample).partial
+        known = self.state.sample(command.sample)
+        partial = known.partial
+        request = command.sample, command.turn, command.attempt, partial.num
+        if known.status == "aborting":  # before the engine was asked
+            self._report(events.Finished(*request, Tokens(), "abort", self.clock()))
+            return
         assert self.engine is not None
         ask = ask_of(
             self.sampling,
@@ -242,21 +247,12 @@ class Driver:
                 told = await self.engine.generate(ask)
         except EngineDied as problem:
             logging.warning("%s is lost: %s", ask.sample, problem)
-            request = command.sample, command.turn, command.attempt, partial.num
             lost = (events.Lost(*request, Tokens()),)
             self._report(events.EngineDied("engine", lost, self.clock()))
             return
-        self._report(
-            events.Finished(
-                command.sample,
-                command.turn,
-                command.attempt,
-                partial.num,
-                tokens_of(told).after(partial.num),
-                told.finish_reason if is_finite(told) else "error",
-                self.clock(),
-            )
-        )
+        tokens = tokens_of(told).after(partial.num)
+        reason = told.finish_reason if is_finite(told) else "error"
+        self._report(events.Finished(*request, tokens, reason, self.clock()))
 
     async def _step(self, command: events.Step) -> None:
         episode = await self._episode(command.sample)
