@@ -34,6 +34,9 @@ async def next_piece(stream: Stream, http: Http) -> tuple[str, list[dict[str, An
             raise ApiError("the client is gone.", "", "client_closed_request", 499)
         if isinstance(event, Exception):
             raise ApiError(f"the engine failed: {event}", "", "engine_failed", 500) from event
+        if event is not None and event.finish_reason == "error":
+            message = "the model gave no finite numbers for this conversation."
+            raise ApiError(message, "", "not_finite", 500)
         if event is not None:
             return stream.writer.push(event)
 

@@ -93,7 +93,7 @@ def make_sampler(model: Any, cache_size: int, layers: int, kv_heads: int, head_d
         ConfigError: google-tunix is not installed.
     """
     try:
-        from tunix.generate import sampler
+        from tunix.generate import sampler  # type: ignore
     except ImportError as error:
         raise ConfigError(
             "rollout.engine = 'tunix' needs google-tunix, which is not installed: "

@@ -20,6 +20,8 @@ from mmtp.data.tokenizer import load_tokenizer
 from mmtp.generate import Completion, EngineSettings
 from mmtp.serve import make_app, make_server
 from mmtp.serving.answers import Writer
+from mmtp.serving.errors import ApiError
+from mmtp.serving.streams import Stream, next_piece
 from tests.mmtp import tiny_vlm
 
 PATH = "/v1/chat/completions"
@@ -237,6 +239,24 @@ def test_models_health_and_unknown_paths(client):
     assert client.get("/v1/models").json()["data"][0]["id"] == "tiny"
     assert client.get("/health").json()["status"] == "ok"
     assert "error" in client.get("/v2").json()
+
+
+def test_logits_that_are_not_finite_are_an_error_of_the_server():
+    class Http:
+        async def is_disconnected(self):
+            return False
+
+    async def run():
+        ints, floats = np.zeros(0, np.int32), np.zeros(0, np.float32)
+        drafts = np.zeros((0, 3), np.int32)
+        tops = np.zeros((0, 0), np.int32), np.zeros((0, 0), np.float32)
+        told = Completion(ints, floats, floats, *tops, drafts, ints, "error")
+        events = asyncio.Queue()
+        events.put_nowait(told)
+        await next_piece(Stream(0, None, None, events), Http())
+
+    with pytest.raises(ApiError, match="no finite numbers"):
+        asyncio.run(run())
 
 
 def test_characters_and_stops_that_span_tokens():
