@@ -106,11 +106,6 @@ class Engine:
         return sum(r is not None for r in self._rows)
 
     @property
-    def num_waiting(self) -> int:
-        """Requests without a row."""
-        return len(self._waiting)
-
-    @property
     def num_held(self) -> int:
         """Versions of parameters in memory: the newest, and those that rows finish with."""
         return len(self._params)
