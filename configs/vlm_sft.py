@@ -10,6 +10,12 @@ Hardware: a TPU pod slice (v5e-256). Nobody has yet run it.
         --config.train.init_from=runs/vlm_tiny
 
 Hardware: 2 CPU cores, about 4 minutes. Then: python -m mmtp.chat --checkpoint=runs/vlm_sft_tiny
+
+    python -m mmtp.main --config=configs/vlm_sft.py:gym --workdir=runs/vlm_gym \
+        --config.train.init_from=runs/vlm_sft_tiny
+
+goes on for a few minutes with right replies to the gym's easiest tasks, which
+`python -m rl.gym demonstrate` has written: where configs/rl.py:tiny begins.
 """
 
 from ml_collections import ConfigDict
@@ -19,10 +25,12 @@ from configs.common import check_variant
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
-    variant = check_variant(arg, ("tiny", "smoke"))
+    variant = check_variant(arg, ("tiny", "gym", "smoke"))
     config = full()
     if variant:
         tiny(config)
+    if variant == "gym":
+        gym(config)
     if variant == "smoke":
         smoke(config)
     return config.lock()
@@ -55,6 +63,17 @@ def tiny(config: ConfigDict) -> None:
     config.train.steps = 350
     config.train.eval_every = 350
     config.mmtp.weight_steps = 0
+
+
+def gym(config: ConfigDict) -> None:
+    """Shows the model of `tiny` how the gym asks and is answered."""
+    config.data.train = (
+        "jsonl:runs/gym_demos.jsonl@0.9,tasks:digits/train@0.05,tasks:one_colour/train@0.05"
+    )
+    config.data.heldout = ""
+    config.data.documents = 32  # longer than those of `tiny`: where there are more, small ones lose
+    config.train.steps = 400
+    config.train.eval_every = 0
 
 
 def smoke(config: ConfigDict) -> None:

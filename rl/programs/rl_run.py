@@ -17,7 +17,7 @@ import jax
 from cogvit_jax.program import BatchArrays, TrainState
 from rl.programs.rl_batch import Built
 from rl.resident import Resident
-from rl.rollout import schedule_json
+from rl.rollout import schedule, schedule_checks, schedule_json
 from rl.rollout.driver import Driver, Parts
 from rl.rollout.event_log import EventLog
 from rl.rollout.sampling import SamplingSettings
@@ -147,7 +147,7 @@ class Run:
         for name, residents in self._residents.items():
             for resident in residents:
                 figures |= resident.copies.figures(name)
-        return figures | self._plan.figures()
+        return figures | self._plan.figures() | self._wait(self._measure())
 
     def get_state(self) -> dict[str, Any]:
         """All that a resumed run needs: the schedule, the curriculum, the place in the log."""
@@ -199,6 +199,20 @@ class Run:
     def _call(self, use: Callable[[Driver], None]) -> None:
         assert self._driver is not None
         self._loop.call_soon_threadsafe(use, self._driver)
+
+    async def _measure(self) -> dict[str, float]:
+        """Of the schedule and the engine so far; how lengths trained differ from those issued."""
+        assert self._driver is not None
+        state = self._driver.state
+        found = schedule_checks.metrics(self._plan.settings, state)
+        figures = {f"rl/schedule/{name}": value for name, value in found.items()}
+        for source, audit in schedule.length_audit(state).items():
+            prefix = f"rl/source/{source}" if source else "rl"
+            names = ("ks", "mean_issued", "mean_trained", "num_dropped")
+            figures |= {f"{prefix}/lengths/{name}": audit[name] for name in names}
+        engine = self._driver.engine
+        told = {} if engine is None else engine.stats()
+        return figures | {f"rl/engine/{name}": value for name, value in told.items()}
 
     async def _take(self) -> Built:
         assert self._driver is not None
