@@ -37,27 +37,35 @@ class ProcessActor:
         self._count, self._heard = 0, time.monotonic()
         self._death, self._tail, self._closing = "", b"", False
         self._tasks: list[asyncio.Task[None]] = []
+        self._writer: asyncio.StreamWriter | None = None
+        self._pipe: asyncio.ReadTransport | None = None
 
     async def open(self, connection: socket.socket, factory: str, arguments: Any) -> None:
         """Has the object made; raises what its factory raised, or ActorDied."""
-        reader, self._writer = await asyncio.open_connection(sock=connection)
-        errors = asyncio.StreamReader()
-        assert self._process.stderr is not None
-        self._errors, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(errors), self._process.stderr
-        )
-        ready = self._calls[0] = asyncio.get_running_loop().create_future()
-        self._printed = asyncio.create_task(self._keep(errors))
-        self._tasks = [asyncio.create_task(t) for t in (self._listen(reader), self._watch())]
-        with contextlib.suppress(ConnectionError):
-            await frames.write(self._writer, (factory, dict(arguments)))
         try:
-            await ready
+            await self._open(connection, factory, arguments)
         except BaseException:
             self.kill()
+            self._process.wait()
+            if self._writer is None:
+                connection.close()
             await self._finish()
             raise
         self._limit = self._hang_seconds
+
+    async def _open(self, connection: socket.socket, factory: str, arguments: Any) -> None:
+        errors = asyncio.StreamReader()
+        self._pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(errors), self._process.stderr
+        )
+        self._printed = asyncio.create_task(self._keep(errors))
+        self._tasks = [self._printed]
+        reader, self._writer = await asyncio.open_connection(sock=connection)
+        ready = self._calls[0] = asyncio.get_running_loop().create_future()
+        self._listening = asyncio.create_task(self._listen(reader))
+        self._tasks += [self._listening, asyncio.create_task(self._watch())]
+        await self._send((factory, dict(arguments)))
+        await ready
 
     async def call(self, method: str, *args: Any) -> Any:
         """See `Actor`."""
@@ -67,12 +75,10 @@ class ProcessActor:
         number = self._count
         future = self._calls[number] = asyncio.get_running_loop().create_future()
         try:
-            with contextlib.suppress(ConnectionError):  # then whoever listens tells of it
-                await frames.write(self._writer, ("call", number, method, args))
+            await self._send(("call", number, method, args))
             return await future
         except asyncio.CancelledError:
-            if not self._death:
-                self._writer.writelines(frames.encode(("cancel", number)))
+            self._hint("cancel", number)
             raise
         finally:
             self._calls.pop(number, None)
@@ -89,12 +95,22 @@ class ProcessActor:
         """See `Actor`."""
         if not self._death:
             self._closing = True
-            with contextlib.suppress(ConnectionError):
-                await frames.write(self._writer, ("close", 0))
+            await self._send(("close", 0))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(self._tasks[0]), CLOSE_SECONDS)
+                await asyncio.wait_for(asyncio.shield(self._listening), CLOSE_SECONDS)
             self._die("was closed")
         await self._finish()
+
+    async def _send(self, message: Any) -> None:
+        """Writes a message; where the other side has ended, whoever listens tells of it."""
+        assert self._writer is not None
+        with contextlib.suppress(ConnectionError):
+            await frames.write(self._writer, message)
+
+    def _hint(self, kind: str, number: int) -> None:
+        """Writes what is short and does no harm if it is lost."""
+        if self._writer is not None and not self._death:
+            self._writer.writelines(frames.encode((kind, number)))
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         try:
@@ -128,7 +144,7 @@ class ProcessActor:
             if silent > self._limit:
                 self._die(f"said nothing for {silent:.1f} s")
             else:
-                self._writer.writelines(frames.encode(("ping", 0)))
+                self._hint("ping", 0)
 
     async def _keep(self, errors: asyncio.StreamReader) -> None:
         while some := await errors.read(1 << 16):
@@ -143,7 +159,8 @@ class ProcessActor:
         printed = self._tail.decode(errors="replace").strip()
         self._death = f"{self._name} (process {self.pid}) {how}"
         self._death += f"; it printed last:\n{printed}" if printed else ""
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
         for future in self._calls.values():
             if not future.done():
                 future.set_exception(ActorDied(self._death))
@@ -153,10 +170,14 @@ class ProcessActor:
         await asyncio.to_thread(self._wait, CLOSE_SECONDS)
         for task in self._tasks:
             task.cancel()
-        await asyncio.wait([*self._tasks, self._printed], timeout=1.0)
-        self._errors.close()
-        with contextlib.suppress(ConnectionError):
-            await self._writer.wait_closed()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._pipe is not None:
+            self._pipe.close()
+        elif self._process.stderr is not None:
+            self._process.stderr.close()
+        if self._writer is not None:
+            with contextlib.suppress(ConnectionError):
+                await self._writer.wait_closed()
 
     def _wait(self, seconds: float) -> int | None:
         with contextlib.suppress(subprocess.TimeoutExpired):

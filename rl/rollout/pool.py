@@ -13,6 +13,7 @@ from typing import Any
 
 from rl.executors.keep import PATIENCE, Keeper, Patience
 from rl.rollout.protocol import Ask, EngineDied, RolloutEngine, Told, aborted
+from rl.rollout.worker import RemoteEngine
 
 GROUPS = 65536  # whose engines are remembered
 
@@ -51,6 +52,7 @@ class EnginePool:
         self._groups: OrderedDict[str, int] = OrderedDict()
         self._count = 0
         self._closed = False
+        self._watches: set[asyncio.Task[None]] = set()
         self._keeper: Keeper[RolloutEngine] = Keeper(
             "rollout engine", num, self._begin, _close, patience
         )
@@ -122,6 +124,8 @@ class EnginePool:
     async def close(self) -> None:
         """See `RolloutEngine`."""
         self._closed = True
+        for watch in self._watches:
+            watch.cancel()
         for _, stop in self._waiting.values():
             stop.set()
         await self._keeper.close()
@@ -174,7 +178,16 @@ class EnginePool:
         except BaseException:
             await asyncio.gather(engine.close(), return_exceptions=True)
             raise
+        if isinstance(engine, RemoteEngine):
+            watch = asyncio.create_task(self._watch(number, engine))
+            self._watches.add(watch)
+            watch.add_done_callback(self._watches.discard)
         return engine
+
+    async def _watch(self, number: int, engine: RemoteEngine) -> None:
+        """Has an engine that dies with nothing to do made again before it is asked."""
+        await engine.ended()
+        self._keeper.died(number, engine, EngineDied("it ended."))
 
     async def _hand_over(self, number: int, engine: RolloutEngine) -> None:
         version, params = self._newest

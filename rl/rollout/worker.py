@@ -150,6 +150,10 @@ class RemoteEngine:
         """See `RolloutEngine`; about a second old."""
         return self._stats
 
+    async def ended(self) -> None:
+        """Returns when the actor has died, about a second later, or was closed."""
+        await asyncio.wait([self._polling])
+
     async def close(self) -> None:
         """See `RolloutEngine`."""
         self._polling.cancel()

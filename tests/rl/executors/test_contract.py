@@ -22,7 +22,9 @@ SETTINGS = ExecutorSettings(
     hang_seconds=60.0, cpus=0.01, env=(("FAKE", "this is {number}"),), rewards=0
 )
 BUILDERS = {"inprocess": inprocess.executor, "processes": processes.executor}
-FAR = ["processes", pytest.param("ray", marks=pytest.mark.slow)]
+# Ray leaves processes of its own to the garbage collector.
+OF_RAY = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+FAR = ["processes", pytest.param("ray", marks=[pytest.mark.slow, OF_RAY])]
 ALL = ["inprocess", *FAR]
 
 
