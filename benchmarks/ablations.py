@@ -36,6 +36,7 @@ from cogvit_jax.metrics import read_jsonl
 REPOSITORY = Path(__file__).parents[1]
 ABLATIONS = ("teachers", "mask_ratio", "normalization", "qk_norm", "optimizer")
 OTHERS = ("mmtp",)  # planned and trained here, with tables of their own: mmtp_ablation.py
+MAINS = {"vlm": "mmtp.main", "rl": "rl.main"}  # of programs that are not cogvit_jax's
 # Metric -> what tables and panels call it. Of those that begin with one of LAST_QUARTER the mean
 # over the last quarter's logs counts, of the others the last.
 METRICS = {
@@ -99,7 +100,7 @@ def plan(
     module = importlib.import_module(f"configs.ablations.{ablation}")
     known = {_saved(path): path.parent for path in sorted(root.glob("*/*/config.json"))}
     return [
-        _place(_make(module, ablation, variant, seed, root, steps, smoke), known)
+        place(_make(module, ablation, variant, seed, root, steps, smoke), known)
         for variant in module.VARIANTS
         for seed in seeds
     ]
@@ -119,8 +120,12 @@ def _make(
     return Run(ablation, variant, seed, config, flags, root / ablation / f"{variant}-{seed}")
 
 
-def _place(run: Run, known: Mapping[str, Path]) -> Run:
-    """The run where it is: in its own folder, or in that of a complete run of the same config."""
+def place(run: Run, known: Mapping[str, Path]) -> Run:
+    """The run where it is: in its own folder, or in that of a complete run of the same config.
+
+    Raises:
+        ValueError: its own folder holds a run of another config.
+    """
     wanted, own = _canonical(run.config.to_dict()), run.workdir / "config.json"
     if own.exists():
         if _saved(own) != wanted:
@@ -156,7 +161,7 @@ def train(run: Run) -> Run:
     """Runs the main of the config's program, its output in workdir/log.txt."""
     run.workdir.mkdir(parents=True, exist_ok=True)
     workdir = run.workdir.absolute()
-    main = "mmtp.main" if run.config.program == "vlm" else "cogvit_jax.main"
+    main = MAINS.get(run.config.program, "cogvit_jax.main")
     command = [sys.executable, "-m", main, f"--workdir={workdir}", *run.options]
     log = workdir / "log.txt"
     with log.open("w", encoding="utf-8") as file:

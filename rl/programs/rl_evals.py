@@ -20,7 +20,7 @@ from rl.counterfactual import blanked
 from rl.envs import CATEGORIES
 from rl.programs.rl_engines import make_engine, to_engine
 from rl.programs.rl_settings import Read
-from rl.programs.rl_tasks import held_out
+from rl.programs.rl_tasks import EVALUATED, TaskSettings, chosen, held_out
 from rl.rewards import reward_settings
 from rl.rewards.system import RewardSystem
 from rl.rollout.playing import play_all
@@ -36,12 +36,15 @@ class EvalSettings:
         temperature: of the replies; 0 = greedy.
         blank: the same tasks with all pictures grey, too: what can be had without looking.
         shown: replies in a picture; 0 = none.
+        categories: names or globs that are asked, whether they are trained on or not; () = those
+            that are.
     """
 
     tasks: int = 64
     temperature: float = 1.0
     blank: bool = True
     shown: int = 24
+    categories: tuple[str, ...] = ()
 
 
 def make_evaluators(found: Read) -> dict[str, Evaluator]:
@@ -54,7 +57,8 @@ def make_evaluators(found: Read) -> dict[str, Evaluator]:
         )
     if not options.tasks:
         return {}
-    tasks = functools.cache(lambda: held_out(found.config, options.tasks))
+    chosen(TaskSettings(options.categories), EVALUATED)  # refused now rather than later
+    tasks = functools.cache(lambda: held_out(found.config, options.tasks, options.categories))
     evaluators = {"heldout": make_evaluator(found, options, tasks, lambda prompt: prompt)}
     if options.blank:
 

@@ -12,6 +12,7 @@ from rl.envs import CATEGORIES
 from rl.envs.category import Category, make_task
 from rl.types import LANGUAGES, Json, Task
 
+EVALUATED = "config.evals.categories"
 HELD_OUT = 5 * 10**8  # the first seed of held-out tasks; a run that draws so many never ends
 
 
@@ -26,15 +27,15 @@ class TaskSettings:
     categories: tuple[str, ...] = ("*",)
 
 
-def chosen(config: TaskSettings) -> dict[str, Category]:
-    """The categories that are drawn, by name.
+def chosen(config: TaskSettings, path: str = "config.tasks.categories") -> dict[str, Category]:
+    """The categories that are drawn, by name; `path` is the field that errors name.
 
     Raises:
         ConfigError: a name or glob that fits none.
     """
     for glob in config.categories:
         if not fnmatch.filter(CATEGORIES, glob):
-            raise ConfigError(unknown(f"config.tasks.categories: {glob!r}", glob, CATEGORIES))
+            raise ConfigError(unknown(f"{path}: {glob!r}", glob, CATEGORIES))
     return {
         name: category
         for name, category in CATEGORIES.items()
@@ -69,10 +70,20 @@ class Tasks:
         self.state = curriculum.observe(self.settings, self.state, category, difficulty, rewards)
 
 
-def held_out(config: Any, count: int) -> list[Task]:
-    """So many tasks of each category, of the difficulties and languages that are trained on."""
+def held_out(config: Any, count: int, categories: tuple[str, ...] = ()) -> list[Task]:
+    """So many tasks of each category, of the difficulties and languages that are trained on.
+
+    Args:
+        config: of the run.
+        count: of each category.
+        categories: names or globs; () = those that are trained on.
+
+    Raises:
+        ConfigError: a name or glob that fits none.
+    """
     found = settings.read(CurriculumSettings, config.curriculum, "config.curriculum")
-    read = settings.read(TaskSettings, config.tasks, "config.tasks")
+    trained = settings.read(TaskSettings, config.tasks, "config.tasks")
+    asked = chosen(TaskSettings(categories), EVALUATED) if categories else chosen(trained)
     languages = [LANGUAGES[0]] * (found.chinese < 1) + [LANGUAGES[1]] * (found.chinese > 0)
     return [
         make_task(
@@ -81,6 +92,6 @@ def held_out(config: Any, count: int) -> list[Task]:
             found.difficulties[number // len(languages) % len(found.difficulties)],
             languages[number % len(languages)],
         )
-        for category in chosen(read).values()
+        for category in asked.values()
         for number in range(count)
     ]
