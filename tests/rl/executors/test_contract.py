@@ -1,6 +1,7 @@
 """What every executor's actors keep; and what only processes can do: die, and hang."""
 
 import asyncio
+import dataclasses
 import os
 import signal
 import sys
@@ -28,10 +29,21 @@ FAR = ["processes", pytest.param("ray", marks=[pytest.mark.slow, OF_RAY])]
 ALL = ["inprocess", *FAR]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_cluster_for_all():
+    yield
+    if started := sys.modules.get("ray"):
+        started.shutdown()
+
+
+async def nothing():
+    pass
+
+
 def build(kind, settings=SETTINGS):
     if kind == "ray":
         pytest.importorskip("ray")
-        return ray.executor(settings)
+        return dataclasses.replace(ray.executor(settings), close=nothing)
     return BUILDERS[kind](settings)
 
 
