@@ -31,7 +31,7 @@ def code_cells(path):
 
 
 def test_there_are_notebooks():
-    assert NAMES == ["gym_tour", "mmtp_ablation", "stage1_ablation"]
+    assert NAMES == ["gym_tour", "mmtp_ablation", "rl_ablation", "stage1_ablation"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
@@ -126,6 +126,21 @@ def test_mmtp_ablation_runs(tmp_path, monkeypatch):
     assert len(lines) == 4
     assert len(texts) == 1, "drafts change the time, not the text"
     check_served_and_found_again(mmtp_ablation.plan([0], tmp_path / "runs", smoke=True))
+
+
+@pytest.mark.slow
+def test_rl_ablation_runs(tmp_path, monkeypatch):
+    settings = {"ASK": "hierarchy", "ONLY": "hierarchy"}
+    found = execute("rl_ablation", monkeypatch, tmp_path, settings)
+    *_, categories, staleness, hierarchy, teacher = found
+    for outputs in (categories, staleness, teacher):
+        assert "not asked" in outputs[0].text
+    texts = [o.data["text/markdown"] for o in hierarchy if "text/markdown" in o.get("data", {})]
+    (text,) = texts
+    for variant in ("start", "hierarchy"):
+        assert f"\n| {variant} | 0." in text
+    assert "2 steps of 3 groups of 2" in text
+    assert pictures(hierarchy) == 1
 
 
 def check_served_and_found_again(runs):
