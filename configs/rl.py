@@ -24,8 +24,8 @@ TINY_CATEGORIES = (
     "counting",
     "handwriting",
     "free_space",
-    "gui_element",
-    "depth_order",
+    "lights_out",
+    "temporal_grounding",
 )
 
 
@@ -121,6 +121,7 @@ def full() -> ConfigDict:
     config.packing.vision_row_length = 2048
     config.packing.vision_rows = 8
     config.packing.microbatches = 0
+    config.packing.ladder = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 
     config.rewards = rewards()
 
@@ -132,6 +133,7 @@ def full() -> ConfigDict:
     config.evals.tasks = 64
     config.evals.temperature = 1.0
     config.evals.blank = True
+    config.evals.categories = ()  # () = those that are trained on
 
     for name in ("vision", "projector", "language"):
         config.optim.groups[name].lr = 2e-6
@@ -155,7 +157,7 @@ def tiny(config: ConfigDict) -> None:
     config.optim.muon_dtype = "float32"
     config.mmtp.weight_steps = 0
     for name in ("vision", "projector", "language"):
-        config.optim.groups[name].lr = 5e-4
+        config.optim.groups[name].lr = 4e-3
         config.optim.groups[name].warmup_steps = 5
     config.algorithm.preset = "dapo"
     config.algorithm.max_tokens = 24
@@ -166,9 +168,9 @@ def tiny(config: ConfigDict) -> None:
     config.curriculum.window = 48
     config.rewards.sources = (("*", "answer"),)  # right is right, in a box or not
     config.rollout.group_size = 8
-    config.rollout.batch_groups = 48
+    config.rollout.batch_groups = 24
     config.rollout.max_staleness = 1
-    config.rollout.concurrency = 96
+    config.rollout.concurrency = 192
     config.rollout.abort_count = 0
     config.rollout.abort_seconds = 0.0
     config.rollout.batches_ahead = 0
@@ -182,6 +184,7 @@ def tiny(config: ConfigDict) -> None:
     config.packing.rows = 16
     config.packing.vision_row_length = 96
     config.packing.vision_rows = 40
+    config.packing.ladder = (1, 4, 5, 6, 8, 12)
     config.train.steps = 100
     config.train.log_every = 1
     config.train.eval_every = 25
