@@ -6,7 +6,8 @@ idle. In a trace, arrows lead from a sample's rollout to its reward and on to it
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -22,7 +23,7 @@ COLOURS = dict(
         strict=True,
     )
 )
-MOST_LANES = 60  # of a picture
+MOST_LANES = 12  # of a stage, in a picture: a run may have hundreds of rows
 HEIGHT = 0.22  # inches of a lane
 MICRO = 1e6  # of a trace's unit in a second
 
@@ -69,7 +70,7 @@ def draw(spans: Sequence[Span], seconds: float = float("inf")) -> Figure:
     start, stop = window(spans, seconds)
     shown = lanes(span for span in spans if span.stop > start)
     idle = idle_shares(spans, start, stop)
-    names, hidden = list(shown)[:MOST_LANES], max(0, len(shown) - MOST_LANES)
+    names = _some(shown)
     figure = Figure(figsize=(12, 1.4 + HEIGHT * max(1, len(names))), layout="constrained")
     axes = figure.subplots()
     for place, name in enumerate(names):
@@ -83,9 +84,21 @@ def draw(spans: Sequence[Span], seconds: float = float("inf")) -> Figure:
     stages = [s for s in STAGES if any(s == span.stage for own in shown.values() for span in own)]
     patches = [Patch(color=COLOURS[stage], label=stage) for stage in stages]
     figure.legend(handles=patches, loc="outside upper right", ncols=len(STAGES), fontsize=7)
-    if hidden:
-        axes.set_title(f"the first {MOST_LANES} of {len(shown)} lanes", fontsize=8, loc="left")
+    if len(names) < len(shown):
+        title = f"{len(names)} of {len(shown)} lanes, the first {MOST_LANES} of each stage"
+        axes.set_title(title, fontsize=8, loc="left")
     return figure
+
+
+def _some(shown: Mapping[str, Sequence[Span]]) -> list[str]:
+    """The first lanes of each stage, in their order."""
+    seen: Counter[str] = Counter()
+    names = []
+    for name, own in shown.items():
+        seen[own[0].stage] += 1
+        if seen[own[0].stage] <= MOST_LANES:
+            names.append(name)
+    return names
 
 
 def trace(spans: Sequence[Span]) -> dict[str, Json]:
