@@ -15,7 +15,7 @@ from cogvit_jax import compilation_cache
 from cogvit_jax.settings import choose
 from mmtp.generate import Engine
 from mmtp.run import one_device
-from rl.executors import inprocess, processes, ray
+from rl.executors import inprocess, processes, ray_cluster
 from rl.executors.actors import Executor
 from rl.executors.keep import Patience
 from rl.executors.settings import ExecutorSettings
@@ -35,7 +35,7 @@ from rl.weights_tcp import serve
 EXECUTORS: dict[str, Callable[[ExecutorSettings], Executor]] = {
     "inprocess": inprocess.executor,
     "processes": processes.executor,
-    "ray": ray.executor,
+    "ray": ray_cluster.executor,
 }
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from cogvit_jax.settings import ConfigError
-from rl.executors import inprocess, processes, ray
+from rl.executors import inprocess, processes, ray_cluster
 from rl.executors.actors import ActorDied, CallFailed
 from rl.executors.settings import ExecutorSettings, check
 from tests.rl.executors import fakes
@@ -43,7 +43,7 @@ async def nothing():
 def build(kind, settings=SETTINGS):
     if kind == "ray":
         pytest.importorskip("ray")
-        return dataclasses.replace(ray.executor(settings), close=nothing)
+        return dataclasses.replace(ray_cluster.executor(settings), close=nothing)
     return BUILDERS[kind](settings)
 
 
@@ -206,4 +206,4 @@ def test_settings_name_what_is_wrong():
 def test_without_ray_the_remedy_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match="pip install 'ray"):
-        ray.executor(SETTINGS)
+        ray_cluster.executor(SETTINGS)

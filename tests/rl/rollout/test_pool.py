@@ -256,7 +256,7 @@ def test_what_is_asked_of_closed_engines_raises():
     run(test, seconds=1.0)
 
 
-STEPS = 5
+STEPS = 3
 
 
 @pytest.mark.parametrize("kind", ["inprocess", "processes"])

@@ -61,7 +61,7 @@ def test_too_many_lanes_are_cut_and_said(tmp_path):
     many = [Span("rollout", f"row {i}", 0, 1 + i) for i in range(100)]
     figure = timeline.draw(many)
     assert len(figure.axes[0].collections) == timeline.MOST_LANES
-    assert figure.axes[0].get_title(loc="left") .startswith("12 of 100 lanes")
+    assert figure.axes[0].get_title(loc="left").startswith("12 of 100 lanes")
     figure.savefig(tmp_path / "a.png")
     timeline.draw([]).savefig(tmp_path / "b.png")
 

@@ -157,7 +157,7 @@ def executor(settings: ExecutorSettings) -> Executor:
         ConfigError: Ray is not installed, or there is no cluster at the address.
     """
     try:
-        import ray
+        import ray  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError:
         raise ConfigError(
             "config.executor.kind = 'ray' needs Ray: pip install 'ray>=2.50', or set it to "
