@@ -22,6 +22,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Float32, Int, Int32
 
+from mmtp.losses import vocab_blocks
+
 BATCH_AXES = ("dcn", "data", "fsdp")
 
 
@@ -78,18 +80,9 @@ def token_losses(
     Raises:
         ValueError: block below 1, or shapes that do not match.
     """
-    if block < 1:
-        raise ValueError(f"block is {block}; choose at least 1")
-    if hidden.ndim != 2 or hidden.shape[1:] != matrix.shape[:1] or labels.shape != hidden.shape[:1]:
-        raise ValueError(
-            f"hidden is {hidden.shape}, matrix {matrix.shape}, labels {labels.shape}; expected "
-            "[n, d], [d, v] and [n]"
-        )
-    vocab = matrix.shape[1] * (jax.lax.axis_size(vocab_axis) if vocab_axis else 1)
-    labels = jnp.clip(labels, 0, vocab - 1).astype(jnp.int32)
-    # A zero that varies over the mesh axes which split the other: its transpose sums the gradient.
-    zeros = jnp.zeros_like(matrix[0, 0], hidden.dtype), jnp.zeros_like(hidden[0, 0], matrix.dtype)
-    hidden, matrix = hidden + zeros[0], matrix + zeros[1]
+    vocab_blocks.check(hidden, matrix, labels, block, "[n]")
+    labels = vocab_blocks.inside(labels, matrix.shape[1], vocab_axis)
+    hidden, matrix = vocab_blocks.vary_alike(hidden, matrix)
     found: Any = _losses(
         min(block, matrix.shape[1]), vocab_axis, hidden, matrix, labels, trains_matrix
     )
@@ -161,15 +154,13 @@ def _losses(block: int, vocab_axis: str | None, hidden, matrix, labels, trains_m
 def _forward(block: int, vocab_axis: str | None, hidden, matrix, labels, trains_matrix):
     vocab = matrix.shape[1]
     labels = labels - (vocab * jax.lax.axis_index(vocab_axis) if vocab_axis else 0)
-    first = vocab % block or block  # a short first block where the size does not divide
-    seen = _look(hidden, matrix[:, :first], labels, 0)
 
-    def step(index, seen):
-        start = first + index * block
-        columns = jax.lax.dynamic_slice_in_dim(matrix, start, block, axis=1)
-        return _join(seen, _look(hidden, columns, labels, start))
+    def look(columns, start) -> _Seen:
+        return _look(hidden, columns, labels, start)
 
-    seen = jax.lax.fori_loop(0, (vocab - first) // block, step, seen)
+    seen = vocab_blocks.sweep(
+        matrix, block, look, lambda seen, *columns: _join(seen, look(*columns))
+    )
     if vocab_axis:
         seen = _join_devices(seen, vocab, vocab_axis)
     lse = seen.maximum + jnp.log(seen.exp_sum)
@@ -177,17 +168,12 @@ def _forward(block: int, vocab_axis: str | None, hidden, matrix, labels, trains_
     return outputs, (hidden, matrix, labels, trains_matrix, lse)
 
 
-def _logits(hidden, columns) -> Array:
-    columns = columns.astype(hidden.dtype)
-    return jnp.einsum("nd,dc->nc", hidden, columns, preferred_element_type=jnp.float32)
-
-
 def _is_label(labels, num_columns: int, start) -> Array:
     return (labels - start)[:, None] == jnp.arange(num_columns)[None]
 
 
 def _look(hidden, columns, labels, start) -> _Seen:
-    logits = _logits(hidden, columns)
+    logits = vocab_blocks.logits_of(hidden, columns)
     maximum = jnp.max(logits, axis=1)
     return _Seen(
         maximum=maximum,
@@ -219,31 +205,14 @@ def _join_devices(seen: _Seen, vocab: int, axis: str) -> _Seen:
 def _backward(block: int, vocab_axis: str | None, kept, cotangents):
     hidden, matrix, labels, trains_matrix, lse = kept
     d_nll, d_lse, _ = cotangents
-    vocab = matrix.shape[1]
-    first = vocab % block or block
-    trainers = hidden if trains_matrix is None else jnp.where(trains_matrix[:, None], hidden, 0)
-    matmul = partial(jnp.einsum, preferred_element_type=jnp.float32)
+    trainers = None if trains_matrix is None else jnp.where(trains_matrix[:, None], hidden, 0)
 
-    def grads(columns, start):
-        softmax = jnp.exp(_logits(hidden, columns) - lse[:, None])
+    def d_logits(columns, start) -> Array:
+        softmax = jnp.exp(vocab_blocks.logits_of(hidden, columns) - lse[:, None])
         d_label = jnp.where(_is_label(labels, columns.shape[1], start), d_nll[:, None], 0)
-        d_logits = ((d_nll + d_lse)[:, None] * softmax - d_label).astype(hidden.dtype)
-        d_hidden = matmul("nc,dc->nd", d_logits, columns.astype(hidden.dtype))
-        return d_hidden, matmul("nd,nc->dc", trainers, d_logits).astype(matrix.dtype)
+        return (d_nll + d_lse)[:, None] * softmax - d_label
 
-    def step(index, found):
-        d_hidden, d_matrix = found
-        start = first + index * block
-        columns = jax.lax.dynamic_slice_in_dim(matrix, start, block, axis=1)
-        more, d_columns = grads(columns, start)
-        d_matrix = jax.lax.dynamic_update_slice_in_dim(d_matrix, d_columns, start, axis=1)
-        return d_hidden + more, d_matrix
-
-    d_hidden, d_columns = grads(matrix[:, :first], 0)
-    d_matrix = jnp.zeros_like(matrix).at[:, :first].set(d_columns)
-    found = d_hidden, d_matrix
-    d_hidden, d_matrix = jax.lax.fori_loop(0, (vocab - first) // block, step, found)
-    return d_hidden.astype(hidden.dtype), d_matrix, None, None
+    return *vocab_blocks.gradients(hidden, matrix, block, d_logits, trainers), None, None
 
 
 _losses.defvjp(_forward, _backward)
