@@ -22,6 +22,7 @@ from mmtp.models import vlm
 from mmtp.models.vlm import VLM
 from mmtp.programs import vlm as program
 from mmtp.programs import vlm_loss
+from mmtp.programs.vlm_statistics import saved_router_bias, with_router_bias
 
 
 @dataclass(frozen=True)
@@ -74,20 +75,19 @@ def load_run(workdir: str) -> Loaded:
     tokenizer = load_tokenizer(config.data.tokenizer)
     model = program.make_model(config, tokenizer, mesh)
     loss = vlm_loss.LossSettings()
-    # A folder that `mmtp.convert` wrote holds parameters alone, and only experts need more.
-    statistics = vlm_loss.make_statistics(model, loss) if model.decoder.moe else None
     only_shapes = Program(
         init=partial(vlm.init, model),
         loss=vlm_loss.make_loss(model, loss, program.ATTENTION["xla"]),
         batches=_no_batches,
         mesh=mesh,
-        statistics=statistics,
     )
     params, _ = run_dir.load_params(only_shapes, config, workdir)
-    found = params.pop("statistics", None)
+    if model.decoder.moe:
+        bias = saved_router_bias(model, workdir)
+        params = with_router_bias(params, {"router_bias": bias})
     return Loaded(
         model=model,
-        params=vlm_loss.with_router_bias(params, found),
+        params=params,
         tokenizer=tokenizer,
         images=program.read_images(config),
         chat=program.read_chat(config),

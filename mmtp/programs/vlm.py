@@ -26,6 +26,7 @@ from mmtp.programs.vlm_evals import make_evaluators
 from mmtp.programs.vlm_flops import step_flops
 from mmtp.programs.vlm_loss import LossSettings
 from mmtp.programs.vlm_pipeline import make_pipelined_loss, read_schedule
+from mmtp.programs.vlm_statistics import make_statistics
 
 # How the decoder attends. "xla" holds all logits of a row, "splash" is a TPU kernel; the others
 # sweep a row's keys in blocks, on one device, or with rows split over `context`, whose keys are
@@ -71,7 +72,9 @@ def build(config: Any, mesh: Mesh | None = None) -> Program:
         loss=pipelined or vlm_loss.make_loss(model, loss, chosen),
         batches=lambda state: document_batches(data, example, mesh, config.seed, state),
         mesh=mesh,
-        statistics=vlm_loss.make_statistics(model, loss),
+        statistics=make_statistics(
+            model, loss.router_bias_rate, config.train.init_from, config.train.init_rules
+        ),
         evaluators=make_evaluators(config, model, example, loss, chosen, mesh),
         step_flops=partial(step_flops, config, model),
         num_examples=lambda batch: batch["tokens"].size,

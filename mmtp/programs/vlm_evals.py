@@ -30,6 +30,7 @@ from mmtp.models.attend import Attend
 from mmtp.models.vlm import VLM
 from mmtp.programs import vlm_loss
 from mmtp.programs.vlm_loss import LossSettings
+from mmtp.programs.vlm_statistics import with_router_bias
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +131,7 @@ def make_predict(
 
     @partial(jax.jit, out_shardings=NamedSharding(mesh, PartitionSpec()))
     def predict(params: Any, batch: dict[str, Any]) -> tuple[jax.Array, dict[str, jax.Array]]:
-        weights = vlm_loss.with_router_bias(_weights(params), params.get("statistics"))
+        weights = with_router_bias(_weights(params), params.get("statistics"))
         x, rows = vlm_loss.first(model, weights, batch), vlm_loss.join_groups(batch)
         inputs, own = vlm_loss.make_inputs(model, rows), weights["decoder"]
         hidden, _ = decoder.run(own, model.decoder, x, inputs, attend=attend)
@@ -199,7 +200,7 @@ def speculate(
 
 def engine(model: VLM, sizes: EngineSettings, params: Any) -> Engine:
     """What completes prompts with a state's parameters."""
-    weights = vlm_loss.with_router_bias(_weights(params), params.get("statistics"))
+    weights = with_router_bias(_weights(params), params.get("statistics"))
     return Engine(model, weights, sizes)
 
 

@@ -15,18 +15,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from cogvit_jax import tree
-from cogvit_jax.program import Loss, Statistics
+from cogvit_jax.program import Loss
 from cogvit_jax.settings import ConfigError
 from mmtp.data.records import CATEGORIES
 from mmtp.losses import mtp as mtp_loss
 from mmtp.losses.cross_entropy import TokenLosses, head_losses
-from mmtp.models import decoder, moe, mtp, vlm
+from mmtp.models import decoder, mtp, vlm
 from mmtp.models.attend import Attend, Inputs
 from mmtp.models.vlm import VLM
+from mmtp.programs.vlm_statistics import with_router_bias
 
 Gather = Callable[[jax.Array], jax.Array]
-ROUTER_BIAS = "decoder/blocks/moe/router/bias"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,43 +170,11 @@ def all_heads(
 
 
 def join_groups(batch: dict[str, Any]) -> dict[str, Any]:
-    """The text arrays of a batch as rows `[groups * rows, …]`."""
-    names = [name for name in batch if name not in ("image", "statistics", "shared")]
-    return {name: batch[name].reshape(-1, *batch[name].shape[2:]) for name in names}
+    """Text arrays of a batch as rows `[groups * rows, …]`; without MTP layers some are empty."""
+    rows = {n: x for n, x in batch.items() if n not in ("image", "statistics", "shared")}
+    return {n: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]) for n, x in rows.items()}
 
 
 def make_inputs(model: VLM, rows: dict[str, Any]) -> Inputs:
     """What the decoder's layers know of the rows."""
     return decoder.make_inputs(model.decoder, rows["positions"], rows["segments"], rows["order"])
-
-
-def make_statistics(model: VLM, config: LossSettings) -> Statistics:
-    """The step's number, and the biases that keep experts equally busy."""
-
-    def init() -> dict[str, Any]:
-        values: dict[str, Any] = {"step": jnp.zeros((), jnp.int32)}
-        if model.decoder.moe:
-            layers = model.decoder.depth - model.decoder.num_dense_layers
-            values["router_bias"] = jnp.zeros((layers, model.decoder.moe.num_experts))
-        return values
-
-    def update(values: Any, sums: Any) -> tuple[Any, dict[str, jax.Array]]:
-        new, metrics = {"step": values["step"] + 1}, {}
-        if "router_bias" in values:
-            loads = sums["loads"]
-            new["router_bias"] = moe.update_bias(
-                values["router_bias"], loads, config.router_bias_rate
-            )
-            share = jnp.max(loads, axis=1) / jnp.maximum(jnp.mean(loads, axis=1), 1)
-            metrics["experts/busiest"] = jnp.max(share)
-        return new, metrics
-
-    return Statistics(init=init, calibrate=lambda _: init(), update=update)
-
-
-def with_router_bias(params: Any, statistics: Any) -> Any:
-    """Parameters with the routers' biases, which are statistics while a model is trained."""
-    if not statistics or "router_bias" not in statistics:
-        return params
-    leaves = dict(tree.named_leaves(params))
-    return tree.unflatten({**leaves, ROUTER_BIAS: statistics["router_bias"]})

@@ -13,13 +13,20 @@ from tests.mmtp import test_generate as plain
 from tests.mmtp import tiny_vlm
 from tests.mmtp.test_generate_resumed import ATOL, SAMPLED, same
 
-OLD, NEW = (tiny_vlm.init(plain.SEPARATE, seed) for seed in (0, 1))
 SETTINGS = plain.speculating(2)
 
 
-def begun(asked, params=OLD, steps=2) -> Engine:
+def first():
+    return tiny_vlm.init(plain.SEPARATE, 0)
+
+
+def second():
+    return tiny_vlm.init(plain.SEPARATE, 1)
+
+
+def begun(asked, steps=2) -> Engine:
     """An engine a few steps into its first three requests."""
-    used = Engine(plain.SEPARATE, params, SETTINGS)
+    used = Engine(plain.SEPARATE, first(), SETTINGS)
     for request in asked:
         used.add(request)
     used.advance(max_steps=steps)
@@ -40,14 +47,14 @@ def numbers(versions) -> list[int]:
 
 def test_requests_go_on_with_new_parameters_and_say_so():
     asked = tiny_vlm.requests(0, 5, **SAMPLED)
-    old = Engine(plain.SEPARATE, OLD, SETTINGS).generate(asked)
+    old = Engine(plain.SEPARATE, first(), SETTINGS).generate(asked)
     used = begun(asked)
-    used.set_params(OLD, 7)
+    used.set_params(first(), 7)
     for found, wanted in zip(finish(used, asked), old, strict=True):
         same(found, wanted)
     used = begun(asked)
-    used.set_params(NEW, 7)
-    new = Engine(plain.SEPARATE, NEW, SETTINGS, version=7).generate(asked)
+    used.set_params(second(), 7)
+    new = Engine(plain.SEPARATE, second(), SETTINGS, version=7).generate(asked)
     completions = finish(used, asked)
     for found, wanted in zip(completions[:3], old, strict=False):
         assert numbers(found.versions) == [0, 7]
@@ -64,9 +71,9 @@ def test_recomputed_rows_are_as_if_they_had_been_read_by_the_new_parameters():
     asked = tiny_vlm.requests(0, 5)
     used = begun(asked)
     partial = {r.id: c for r, c in used.advance(max_steps=1)}
-    used.set_params(NEW, 1, running="recompute")
+    used.set_params(second(), 1, running="recompute")
     found = finish(used, asked)
-    fresh = Engine(plain.SEPARATE, NEW, SETTINGS, version=1)
+    fresh = Engine(plain.SEPARATE, second(), SETTINGS, version=1)
     again = [dataclasses.replace(r, done=partial.get(r.id)) for r in asked]
     for request, ours, theirs in zip(asked, found, fresh.generate(again), strict=True):
         same(ours, theirs)
@@ -78,18 +85,18 @@ def test_rows_may_end_with_the_parameters_they_began_with():
     asked = tiny_vlm.requests(0, 7, **SAMPLED)
     wanted = {
         version: Engine(plain.SEPARATE, params, SETTINGS).generate(asked)
-        for version, params in ((0, OLD), (1, NEW), (2, OLD))
+        for version, params in ((0, first()), (1, second()), (2, first()))
     }
     # Long and short, so that rows of all three versions are in progress at once.
     limits = [12, 6, 12, 12, 12, 12, 12]
     asked = [dataclasses.replace(r, max_new_tokens=n) for r, n in zip(asked, limits, strict=True)]
     used = begun(asked, steps=1)
     done = {}
-    used.set_params(NEW, 1, running="finish")
+    used.set_params(second(), 1, running="finish")
     while 1 not in done:
         done |= {r.id: c for r, c in used.advance(max_steps=1, partial=False)}
     done |= {r.id: c for r, c in used.advance(max_steps=1, partial=False)}
-    used.set_params(OLD, 2, running="finish")
+    used.set_params(first(), 2, running="finish")
     assert used.num_held == 3
     while used.busy:
         done |= {r.id: c for r, c in used.advance(max_steps=1, partial=False)}
@@ -103,23 +110,23 @@ def test_rows_may_end_with_the_parameters_they_began_with():
 
 
 def test_versions_only_grow():
-    used = Engine(plain.SEPARATE, OLD, SETTINGS, version=3)
+    used = Engine(plain.SEPARATE, first(), SETTINGS, version=3)
     with pytest.raises(ValueError, match="version 3 must be above 3"):
-        used.set_params(NEW, 3)
+        used.set_params(second(), 3)
     with pytest.raises(ValueError, match="running = 'stop'"):
-        used.set_params(NEW, 4, running="stop")
+        used.set_params(second(), 4, running="stop")
 
 
 def test_log_probabilities_are_the_targets_own_where_drafts_were_accepted():
     """Against one pass over the whole sequence without a cache."""
     asked = tiny_vlm.requests(1, 6, max_new_tokens=14, **SAMPLED)
-    used = Engine(plain.SEPARATE, OLD, SETTINGS)
+    used = Engine(plain.SEPARATE, first(), SETTINGS)
     completions = used.generate(asked)
     assert sum(c.drafts[:, 2].sum() for c in completions) > 5
     for request, completion in zip(asked, completions, strict=True):
-        logits, _ = plain.foretell(plain.SEPARATE, OLD, request, completion)
-        first, num = len(request.prompt.tokens), len(completion.tokens)
-        logits = logits[first - 1 : first - 1 + num]
+        logits, _ = plain.foretell(plain.SEPARATE, first(), request, completion)
+        begin, num = len(request.prompt.tokens), len(completion.tokens)
+        logits = logits[begin - 1 : begin - 1 + num]
         options = sampling.Options(
             *(np.full(num, SAMPLED[n]) for n in ("temperature", "top_k", "top_p"))
         )

@@ -11,7 +11,7 @@ from cogvit_jax import sharding
 from cogvit_jax.settings import ConfigError
 from configs import vlm_pretrain
 from mmtp.models import vlm
-from mmtp.programs import build
+from mmtp.programs import build, vlm_loss
 from tests.mmtp.vlm_steps import (
     ARMS,
     assert_same,
@@ -106,3 +106,9 @@ def test_wrong_configs_are_told_with_a_remedy():
     config.data.supervise = "asistant"
     with pytest.raises(ConfigError, match=r"config\.data\.supervise = 'asistant'.*'assistant'"):
         build(config)
+
+
+def test_a_model_without_mtp_layers_has_rows_without_paths():
+    batch = {"tokens": np.zeros((2, 3, 5), np.int32), "path": np.zeros((2, 3, 0, 5), bool)}
+    rows = vlm_loss.join_groups(batch | {"image": {}, "statistics": {}})
+    assert {name: x.shape for name, x in rows.items()} == {"tokens": (6, 5), "path": (6, 0, 5)}

@@ -48,9 +48,10 @@ def model(vocab: int = VOCAB, image_token: int = IMAGE, **mtp: Any) -> VLM:
     )
 
 
+@functools.cache
 def init(tiny: VLM, seed: int = 0) -> Any:
     """Parameters with embeddings and layers enlarged: as they begin, logits would hardly differ,
-    and drafts would never be right.
+    and drafts would never be right. Made once in a process: change none of it.
     """
     params = vlm.init(tiny, jax.random.key(seed))
     table = params["decoder"]["embedding"]

@@ -108,6 +108,7 @@ def test_a_files_own_truncation_does_not_count():
     )
 
 
+@pytest.mark.slow
 def test_embedded_file_is_rebuilt_byte_for_byte(tokenizer):
     assert build_tokenizer.build(build_tokenizer.corpus()) == TOKENIZER_PATH.read_text("utf-8")
     assert TOKENIZER_PATH.stat().st_size < 200_000

@@ -50,7 +50,7 @@ def test_tokens_are_written_where_their_row_has_come_to():
     assert np.count_nonzero(found) == 2 * 2 + 2 * 2 + 2
 
 
-@pytest.mark.parametrize("chunk", [1, 3])
+@pytest.mark.parametrize("chunk", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_a_cache_gives_the_same_as_the_row(chunk):
     q, k, v = random_qkv(1, 2, 9, 4, 2, 8)
     usable = np.asarray([[1, 0, 1, 1, 0, 0, 1, 1, 0], [1] * 9], bool)

@@ -73,8 +73,15 @@ def check(found, expected, index=None):
         np.testing.assert_allclose(x, y, rtol=1e-5, atol=5e-5)
 
 
-@pytest.mark.parametrize("usable", [False, True])
-@pytest.mark.parametrize("block_size", [24, 64])
+@pytest.mark.parametrize(
+    ("block_size", "usable"),
+    [
+        (24, True),
+        (64, False),
+        pytest.param(24, False, marks=pytest.mark.slow),
+        pytest.param(64, True, marks=pytest.mark.slow),
+    ],
+)
 def test_blocks_equal_all_at_once(usable, block_size):
     arrays, places = make(1, usable=usable)
     with jax.default_matmul_precision("highest"):

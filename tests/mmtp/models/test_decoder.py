@@ -220,6 +220,7 @@ def test_gradients_are_slopes():
     assert np.isfinite(value)
 
 
+@pytest.mark.slow
 def test_loads_count_real_tokens_per_layer_with_experts():
     config = make_config("experts")
     params = make_params(config)

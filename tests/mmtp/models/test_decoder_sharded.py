@@ -49,7 +49,9 @@ def loss(params, config, tokens, positions):
     ("kind", "rules", "axes"),
     [
         ("normed", FSDP, {"data": 2, "fsdp": 4}),
-        ("experts", FSDP_TENSOR, {"data": 2, "fsdp": 2, "tensor": 2}),
+        pytest.param(
+            "experts", FSDP_TENSOR, {"data": 2, "fsdp": 2, "tensor": 2}, marks=pytest.mark.slow
+        ),
         pytest.param("experts", FSDP, {"data": 2, "fsdp": 4}, marks=pytest.mark.slow),
         pytest.param(
             "sandwich", FSDP_TENSOR, {"fsdp": 2, "context": 2, "tensor": 2}, marks=pytest.mark.slow

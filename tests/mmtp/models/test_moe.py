@@ -100,6 +100,7 @@ def test_the_bias_chooses_and_does_nothing_else():
     assert np.any(grads["router"]["kernel"])
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_all_experts_under_a_mask():
     layer, params = make_layer()
     x, counted = random_rows()

@@ -27,6 +27,7 @@ from tests.mmtp.models.mtp_cases import (
 
 DEPTH = 3
 # What tells the arms apart.
+slow = partial(pytest.param, marks=pytest.mark.slow)
 ARMS = {
     "visual": {"visual_input": "visual"},
     "zeros": {"visual_input": "masked", "masked": "zeros"},
@@ -110,7 +111,9 @@ def test_packed_rows_equal_documents_alone_in_float64(arm, fields):
     assert num_compared == int(batch["mtp_valid"].sum())  # and all that is valid was compared
 
 
-@pytest.mark.parametrize("fields", [{}, {"conventions": "maxtext"}])
+@pytest.mark.parametrize(
+    "fields", [{}, pytest.param({"conventions": "maxtext"}, marks=pytest.mark.slow)]
+)
 def test_loss_at_every_depth_is_that_of_documents_alone(fields):
     """No document gives another an input or a target, at any depth; no place is a target that is
     visual; what is written into labels where there are none plays no part.
@@ -174,7 +177,11 @@ def gradients(settings):
 
 @pytest.mark.parametrize(
     ("arm", "image_embed"),
-    [*((arm, "table") for arm in ARMS), ("image_token", "own"), ("image_token_frozen", "own")],
+    [
+        *((arm, "table") if arm == "image_token" else slow(arm, "table") for arm in ARMS),
+        slow("image_token", "own"),
+        ("image_token_frozen", "own"),
+    ],
 )
 def test_only_the_trained_arm_trains_the_image_embedding(arm, image_embed):
     settings = MTPSettings(depth=1, image_embed=image_embed, **ARMS[arm])
@@ -197,7 +204,7 @@ def nonzero(tree):
 
 
 @pytest.mark.parametrize("detach", ["none", "trunk", "heads"])
-@pytest.mark.parametrize("own_norm", [True, False])
+@pytest.mark.parametrize("own_norm", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_detach_stops_gradients_where_it_says(detach, own_norm):
     settings = MTPSettings(
         depth=2, shared=False, detach=detach, visual_input="visual", own_norm=own_norm
@@ -230,7 +237,7 @@ def test_later_depths_train_earlier_ones():
     assert np.any(grads["blocks"]["proj"]["kernel"][0])
 
 
-@pytest.mark.parametrize("image_embed", ["table", "own"])
+@pytest.mark.parametrize("image_embed", ["table", pytest.param("own", marks=pytest.mark.slow)])
 def test_arms_have_equal_parameters_and_products(image_embed):
     batch = make_batch(2)
     _, x = states(batch)

@@ -195,4 +195,4 @@ def test_what_does_not_fit(make_mesh, axes, microbatches, message):
     mesh, schedule = make_mesh(8, **axes), resolve(PipelineSettings(microbatches), 2, 4)
     batch = jax.tree.map(lambda x: x.reshape(4, 2, *x.shape[1:]), make_batch())
     with pytest.raises(ConfigError, match=message):
-        piped(MTP, schedule, mesh, make_params(), batch)
+        jax.eval_shape(partial(piped, MTP, schedule, mesh), jax.eval_shape(make_params), batch)
