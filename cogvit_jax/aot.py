@@ -31,6 +31,7 @@ class Memory:
         temporaries: activations, gradients, work space.
         code: the program itself.
         waiting_batches: batches that the pipeline has put on the device ahead of the step.
+        host: activations that wait in the host's memory, which is not the device's.
         buffers: the largest temporaries: bytes and the instruction that makes them.
     """
 
@@ -39,11 +40,12 @@ class Memory:
     temporaries: int
     code: int
     waiting_batches: int
+    host: int = 0
     buffers: tuple[tuple[int, str, str], ...] = ()
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """All of it that is the device's."""
         parts = (self.arguments, self.outputs, self.temporaries, self.code, self.waiting_batches)
         return sum(parts)
 
@@ -93,7 +95,7 @@ def compile_step(
     waiting = config.data.get("prefetch", 0) * bytes_per_device(batch)
     if stats is None:
         arguments = bytes_per_device((state, frozen, batch))
-        memory = Memory(arguments, 0, temporaries, 0, waiting, buffers)
+        memory = Memory(arguments, 0, temporaries, 0, waiting, buffers=buffers)
     else:
         memory = Memory(
             stats.argument_size_in_bytes,
@@ -101,6 +103,7 @@ def compile_step(
             stats.temp_size_in_bytes,
             stats.generated_code_size_in_bytes,
             waiting,
+            stats.host_temp_size_in_bytes,
             buffers,
         )
     return CompiledStep(setup, batch, text, memory, refused, seconds)

@@ -110,6 +110,17 @@ class Checkpointer:
         args = ocp.args.Composite(params=ocp.args.StandardRestore(tree.unflatten(empty)))
         return dict(tree.named_leaves(self._read(step, args).params)), step
 
+    def read_statistics(self, like: Any) -> Any:
+        """Statistics of the newest checkpoint, as arrays on this host; None where it has none.
+
+        `like` is a tree of such arrays.
+        """
+        step = self._require_step()
+        if not (self.directory / str(step) / "statistics").exists():
+            return None
+        args = ocp.args.Composite(statistics=ocp.args.StandardRestore(like))
+        return self._read(step, args).statistics
+
     def wait(self) -> None:
         """Returns when all saves are on disk; raises what went wrong in them."""
         self._manager.wait_until_finished()
@@ -176,9 +187,28 @@ def read_params(workdir: str) -> tuple[dict[str, Any], int]:
     return tree.unflatten(arrays), step
 
 
+def read_statistics(workdir: str, like: Any) -> Any:
+    """Statistics of a workdir's newest checkpoint as numpy arrays, like `like`; None = none.
+
+    Raises:
+        CheckpointError: there is no checkpoint, or it cannot be read.
+    """
+    saved = Checkpointer(workdir)
+    try:
+        return saved.read_statistics(like)
+    finally:
+        saved.close()
+
+
 def require_writable(workdir: str) -> None:
     """Raises PermissionError or ConfigError with a remedy, before any work is done."""
-    path = epath.Path(workdir)
+    try:
+        path = epath.Path(workdir)
+    except KeyError as error:
+        raise ConfigError(
+            f"--workdir={workdir}: no store is known by {error}. Choose a local folder, gs:// or "
+            "s3://."
+        ) from error
     probe = path / f".probe-{jax.process_index()}"
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -189,7 +219,7 @@ def require_writable(workdir: str) -> None:
             f"--workdir={workdir} is not writable ({error.strerror or error}): "
             "choose a folder you own, or change its permissions."
         ) from error
-    except (ImportError, NotImplementedError) as error:  # what epath raises for an unknown store
+    except ImportError as error:
         raise ConfigError(
             f"--workdir={workdir}: {error} Remote folders need the package of their store: "
             "pip install gcsfs for gs://, s3fs for s3://."

@@ -63,8 +63,9 @@ def make(step: aot.CompiledStep, name: str) -> Report:
         "memory": {
             f.name: getattr(step.memory, f.name)
             for f in dataclasses.fields(step.memory)
-            if f.name != "buffers"
+            if f.name not in ("host", "buffers")
         },
+        "host_bytes_per_chip": step.memory.host,
         "flops_per_chip": cost.matmul_flops + sum(cost.kernel_flops.values()),
         "model_flops_per_chip": program.step_flops(step.batch) / mesh.size,
         "hbm_traffic_bytes_per_chip": cost.hbm_bytes,

@@ -69,6 +69,8 @@ def _memory(f: dict[str, Any]) -> Table:
     for name, size in f["memory"].items():
         table.add_row(name.replace("_", " "), f"{size / GIB:.3f}")
     table.add_row("total", f"{f['hbm_bytes_per_chip'] / GIB:.3f}")
+    if f["host_bytes_per_chip"]:
+        table.add_row("offloaded to the host", f"{f['host_bytes_per_chip'] / GIB:.3f}")
     if limit:
         table.add_row(
             "left" if limit >= f["hbm_bytes_per_chip"] else "missing",

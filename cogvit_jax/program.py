@@ -100,6 +100,10 @@ class Program:
             for compiling ahead of time, without data.
         num_microbatches: batch arrays -> in how many parts a batch of these shapes is taken; None =
             config.train.microbatches.
+        may_stop: steps done -> whether a run that is asked to may be saved and end there; otherwise
+            it goes on to the next step where it may.
+        interrupt: called when the run is asked to stop, by a signal's handler; `batches` that wait
+            for long then raise Interrupted.
         begin: called with the state that training starts from, when the batches are there and
             none is taken yet.
         hooks: run after every step, before its numbers are logged and it is saved.
@@ -118,8 +122,14 @@ class Program:
     shared: Callable[[Params, Any, BatchArrays, jax.Array], tuple[Any, BatchArrays]] | None = None
     batch_shapes: Callable[[], Sequence[BatchArrays]] = tuple
     num_microbatches: Callable[[BatchArrays], int] | None = None
+    may_stop: Callable[[int], bool] = lambda _: True
+    interrupt: Callable[[], None] = lambda: None
     begin: Callable[["TrainState"], None] = lambda _: None
     hooks: Sequence[Hook] = ()
+
+
+class Interrupted(Exception):
+    """There is no batch, since the run was asked to stop while it waited for one."""
 
 
 class TrainState(struct.PyTreeNode):

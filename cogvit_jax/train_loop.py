@@ -20,7 +20,7 @@ from rich.console import Console
 
 from cogvit_jax import hooks, metrics, optim, settings, sharding
 from cogvit_jax.checkpoint import Checkpointer, require_writable
-from cogvit_jax.program import Batches, Hook, Program, TrainState
+from cogvit_jax.program import Batches, Hook, Interrupted, Program, TrainState
 from cogvit_jax.train_step import StepFn, init_state, make_step, state_shapes, state_shardings
 from cogvit_jax.warm_start import warm_start
 
@@ -32,6 +32,7 @@ class TrainSettings:
     Attributes:
         steps: where training ends.
         log_every, eval_every, save_every: in steps; 0 = never. All also happen at the last step.
+        eval_start: whether a run also evaluates what it starts from, as step 0.
         keep_last, keep_every: checkpoints kept: the newest, and each multiple of `keep_every`.
         microbatches: the batch is taken in this many parts, one after the other.
         tpu_compiler_options: (name, value) pairs for XLA where the step runs on TPUs.
@@ -45,6 +46,7 @@ class TrainSettings:
     log_every: int = 50
     eval_every: int = 0
     save_every: int = 1000
+    eval_start: bool = False
     keep_last: int = 2
     keep_every: int = 0
     microbatches: int = 1
@@ -90,7 +92,8 @@ def run(
         state, data_state = start(setup, saved, frozen, config, options, console)
         first = int(state.step)
         batches = stack.enter_context(contextlib.closing(program.batches(data_state)))
-        writer = stack.enter_context(contextlib.closing(metrics.Writer(workdir, first)))
+        kept = first or -1  # nothing of an earlier try that has left no checkpoint
+        writer = stack.enter_context(contextlib.closing(metrics.Writer(workdir, kept)))
         bar, show = hooks.progress(console, first, options.steps)
         stack.enter_context(bar)
         timer, later = metrics.StepTimer(), hooks.Later()
@@ -98,23 +101,36 @@ def run(
         each_step = standard_hooks(setup, options, tools, int(state.skipped), show, startup)
         profile = hooks.profile(workdir, options.profile_start, options.profile_stop, first)
         each_step.append(stack.enter_context(profile))
-        stopping = stack.enter_context(stop_on_signal(console))
+        stopping = stack.enter_context(stop_on_signal(console, program.interrupt))
+        if options.eval_start and not first and program.evaluators:
+            hooks.evaluate(program.evaluators, writer, timer, console)(0, state, {})
         program.begin(state)
+        asked = False
         for step in range(first + 1, options.steps + 1):
-            state, measured = take_step(setup, state, tools)
+            try:
+                state, measured = take_step(setup, state, tools)
+            except Interrupted:
+                leave(step - 1, state, tools)
+                break
             if step == first + 1:
                 startup.end(measured, console)
             tools.later.deliver()  # the numbers of the step before, while this one runs
             for hook in each_step:
                 hook(step, state, measured)
-            if stopping(step):
-                tools.later.deliver()
-                writer.flush()
-                saved.save(step, state, batches.get_state())
-                console.print(f"Stopped at step {step}; run the same command to go on.")
+            asked = asked or stopping(step)
+            if asked and program.may_stop(step):
+                leave(step, state, tools)
                 break
         saved.wait()
     return state
+
+
+def leave(step: int, state: TrainState, tools: "Tools") -> None:
+    """Saves a run that was asked to stop."""
+    tools.later.deliver()
+    tools.writer.flush()
+    tools.saved.save(step, state, tools.batches.get_state())
+    tools.console.print(f"Stopped at step {step}; run the same command to go on.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -267,8 +283,12 @@ class StartUp:
 
 
 @contextlib.contextmanager
-def stop_on_signal(console: Console) -> Iterator[Callable[[int], bool]]:
+def stop_on_signal(
+    console: Console, interrupt: Callable[[], None]
+) -> Iterator[Callable[[int], bool]]:
     """Yields `stopping(step)`: whether SIGTERM or Ctrl-C has come and the run should save and end.
+
+    `interrupt` is called when one has.
 
     A second Ctrl-C ends at once. With several processes JAX's preemption service decides, so that
     all of them stop at the same step.
@@ -283,6 +303,7 @@ def stop_on_signal(console: Console) -> Iterator[Callable[[int], bool]]:
         if received and number == signal.SIGINT:
             raise KeyboardInterrupt
         received.append(number)
+        interrupt()
         console.print("Stopping after this step; the run is saved.")
 
     if threading.current_thread() is threading.main_thread():

@@ -1,4 +1,4 @@
-"""Starts `cogvit_jax.main` as two processes of four CPU devices each, for the tests."""
+"""Starts `cogvit_jax.main`, or another, as two processes with CPU devices, for the tests."""
 
 import collections
 import json
@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from cogvit_jax import metrics
@@ -41,21 +42,38 @@ def free_port() -> int:
 
 
 class Pair:
-    """Two processes that train together; a context that leaves none behind."""
+    """Two processes that train together; a context that leaves none behind.
 
-    def __init__(self, workdir: Path, cache: Path, *arguments: str):
-        self.workdir = workdir
+    Args:
+        workdir: of the run; beside it, process i writes its notes to NAME.ids{i}.
+        cache: of compiled code.
+        arguments: flags.
+        program: what Python is to run; its last argument is where its notes go.
+        devices: of each process.
+        limit_s: until they must have ended.
+    """
+
+    def __init__(
+        self,
+        workdir: Path,
+        cache: Path,
+        *arguments: str,
+        program: Sequence[str] = ("-c", MAIN),
+        devices: int = 4,
+        limit_s: float = LIMIT_S,
+    ):
+        self.workdir, self.limit_s = workdir, limit_s
         env = os.environ | {
             "COLUMNS": "200",
             "JAX_PLATFORMS": "cpu",
             "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count=4 {quick()}",
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} {quick()}",
         }
         join = ("--distributed", f"--coordinator=127.0.0.1:{free_port()}", "--num_processes=2")
         self.processes = [
             subprocess.Popen(
                 [
-                    *(sys.executable, "-c", MAIN, f"--workdir={workdir}"),
+                    *(sys.executable, *program, f"--workdir={workdir}"),
                     *(*arguments, *join, f"--process_id={i}", f"--compilation_cache={cache}"),
                     str(workdir.parent / f"{workdir.name}.ids{i}"),
                 ],
@@ -79,7 +97,7 @@ class Pair:
 
     def wait_for_line(self, number: int) -> None:
         """Returns when the run has logged that many steps."""
-        deadline = time.monotonic() + LIMIT_S
+        deadline = time.monotonic() + self.limit_s
         while len(logged(self.workdir)) < number:
             for process in self.processes:
                 assert process.poll() is None, process.communicate()[0][-4000:]
@@ -89,9 +107,9 @@ class Pair:
     def send(self, which: int, number: signal.Signals) -> None:
         self.processes[which].send_signal(number)
 
-    def output(self, which: int, limit_s: float = LIMIT_S) -> str:
-        """What a process printed until its end, which must come within the limit."""
-        return self.processes[which].communicate(timeout=limit_s)[0]
+    def output(self, which: int, limit_s: float = 0) -> str:
+        """What a process printed until its end, within the limit; 0 = the pair's."""
+        return self.processes[which].communicate(timeout=limit_s or self.limit_s)[0]
 
     def finish(self) -> list[str]:
         """What both printed; both must end well."""
@@ -99,6 +117,42 @@ class Pair:
         for process, text in zip(self.processes, outputs, strict=True):
             assert process.returncode == 0, text[-4000:]
         return outputs
+
+
+def run_both(*command: str, devices: int, limit_s: float = LIMIT_S) -> list[str]:
+    """What two processes print that join by hand: `python COMMAND ADDRESS NUMBER`; both end well.
+
+    Args:
+        command: what Python is to run.
+        devices: of each process, CPU.
+        limit_s: until they must have ended.
+    """
+    env = os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "PYTHONPATH": str(ROOT),
+    }
+    port = free_port()
+    processes = [
+        subprocess.Popen(
+            [sys.executable, *command, f"127.0.0.1:{port}", str(i)],
+            cwd=ROOT,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for i in range(2)
+    ]
+    try:
+        outputs = [p.communicate(timeout=limit_s)[0] for p in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    for process, text in zip(processes, outputs, strict=True):
+        assert process.returncode == 0, text[-4000:]
+    return outputs
 
 
 def logged(workdir: Path) -> dict[int, dict]:

@@ -3,8 +3,8 @@
 A kernel is opaque in a compiled program: it has no estimated cycles there. The compiler's dump of
 its VLIW schedule (`LIBTPU_INIT_ARGS="--xla_jf_dump_to=DIR --xla_jf_dump_llo_text=true"`, files
 `*schedule-analysis_final_bundles.txt`) counts its bundles, one per cycle: a lower bound, without
-stalls and waits for memory. `benchmarks/attention.py --record` compiles the kernel for a row that
-is one group of tiles, so that the count has no loop in it, and prints the table below: bundles per
+stalls and waits for memory. `python -m benchmarks.attention --record` compiles the kernel for a row
+of one group of tiles, so that the count has no loop in it, and prints the table below: bundles per
 row and tile of 128 features. An estimate is the larger of bundles / clock and bytes / bandwidth.
 """
 

@@ -36,7 +36,7 @@ class Pod:
     methods: Mapping[str, Figures]
 
 
-# libtpu 0.0.42.1, `python benchmarks/siglip_loss.py`; no chip ran. By `device_kind`. With this
+# libtpu 0.0.42.1, `python -m benchmarks.siglip_loss`; no chip ran. By `device_kind`. With this
 # compiler v5e's permutes are synchronous at 32 chips and more, and nothing overlaps them.
 AUTO = {
     "TPU v5 lite": Pod(

@@ -32,9 +32,10 @@ class ToyBatches:
         self._index = state["next"] if state else 0
 
     def __next__(self) -> dict[str, jax.Array]:
-        batch = make_batch(self._index)
-        self._index += 1
-        return sharding.put_batch(self._mesh, self._on_batch(self._index, batch) or batch)
+        batch, index = make_batch(self._index), self._index + 1
+        batch = self._on_batch(index, batch) or batch
+        self._index = index
+        return sharding.put_batch(self._mesh, batch)
 
     @property
     def ids(self) -> list[str]:

@@ -101,8 +101,8 @@ def test_a_batch_shape_that_is_none_is_refused():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["v5e:2x2", "v5p:2x2x1", "v4:2x2x1", "v6e:2x2", "TPU7x:2x2x1"])
-def test_every_chip_can_be_compiled_for(name, tmp_path):
+@pytest.mark.parametrize("name", ["v5e:2x2", "v5p:2x2x1", "TPU7x:2x2x1"])
+def test_chips_can_be_compiled_for(name, tmp_path):
     pytest.importorskip("libtpu")
     target = tmp_path / "step.json"
     command = [sys.executable, "-m", "cogvit_jax.describe", "--config=configs/stage2.py:smoke"]
@@ -132,3 +132,16 @@ def test_a_step_that_does_not_fit_names_its_largest_buffers(tmp_path):
     assert largest["part"].startswith("vision")
     assert "does not fit" in done.stdout
     assert "config.train.microbatches" in done.stdout
+
+
+def test_quick_leaves_out_what_a_pod_tells_the_compiler():
+    assert get_config().train.tpu_compiler_options
+    script = """
+import sys
+from cogvit_jax import describe
+describe.describe = lambda config, *_: sys.exit(f"told: {config.train.tpu_compiler_options}")
+describe.cli()
+"""
+    command = [sys.executable, "-c", script, "--config=configs/stage2.py", "--quick"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.stderr.strip().splitlines()[-1] == "told: ()"

@@ -89,7 +89,7 @@ def test_remote_lines_are_written_in_time_and_on_flush(bucket):
     assert path.read_text() == "1\n2\n"
 
 
-def test_a_remote_run_without_tensorboards_library_says_so(bucket, monkeypatch):
+def test_a_remote_run_without_tensorboards_store_package_says_so(bucket, monkeypatch):
     monkeypatch.setattr("tensorboardX.record_writer.GCS_ENABLED", False)
     said = []
     monkeypatch.setattr(logging, "warning", lambda text, *values: said.append(text % values))
@@ -108,12 +108,17 @@ def test_remote_config_and_checks(bucket):
     assert run_dir.load_config(str(bucket)) == config
 
 
-def test_a_remote_workdir_without_its_library_names_it(monkeypatch):
+def test_a_remote_workdir_without_its_package_names_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     epath.backend.fsspec_backend._get_filesystem.cache_clear()
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     with pytest.raises(ConfigError, match=r"--workdir=gs://bucket/run: .*pip install gcsfs"):
         checkpoint.require_writable("gs://bucket/run")
+
+
+def test_a_workdir_in_an_unknown_store_is_told():
+    with pytest.raises(ConfigError, match=r"--workdir=gcs://bucket/run: .*'gcs://'.*gs://"):
+        checkpoint.require_writable("gcs://bucket/run")
 
 
 def test_laps_count_the_steps_between_two_logs(monkeypatch):

@@ -139,7 +139,7 @@ def test_loss_is_what_its_parts_say():
     assert float(found.metrics["data/share/digits_train"][0]) == counts[0]
 
 
-@pytest.mark.parametrize("kind", ["ema_std", "phi_s"])
+@pytest.mark.parametrize("kind", [pytest.param("ema_std", marks=pytest.mark.slow), "phi_s"])
 def test_calibrated_targets_have_unit_variance(kind):
     config = make_config(
         teachers__semantic__normalize=kind,
@@ -158,6 +158,7 @@ def test_calibrated_targets_have_unit_variance(kind):
         np.testing.assert_allclose(targets.std(0)[alive], 1, atol=2e-2)
 
 
+@pytest.mark.slow
 def test_a_rotation_stays_and_running_deviations_move(tmp_path):
     config = make_config(teachers__semantic__normalize="phi_s")
     run_dir.save_config(config, str(tmp_path), quiet())
@@ -204,6 +205,7 @@ def test_counts_of_sources_do_not_overflow():
     assert float(metrics["data/seen/digits_train"]) == pytest.approx(count, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_cached_features_are_those_of_the_step(tmp_path):
     fields = {
         "data__crop_scale": (1.0, 1.0),

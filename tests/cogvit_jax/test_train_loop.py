@@ -16,6 +16,7 @@ from rich.console import Console
 from cogvit_jax import metrics, train_loop
 from cogvit_jax.checkpoint import Checkpointer, CheckpointError
 from cogvit_jax.hooks import NonFiniteLoss
+from cogvit_jax.program import Interrupted
 from cogvit_jax.settings import ConfigError
 
 NOISE = 0.1  # so that the parameters depend on the key of every step
@@ -122,21 +123,46 @@ def test_a_finished_run_does_nothing_more(toy, eight, straight):
     assert (workdir / "metrics.jsonl").read_text() == before
 
 
-def test_sigterm_saves_and_the_next_run_completes(toy, eight, straight, tmp_path):
+@pytest.mark.parametrize(("every", "stopped"), [(1, 3), (2, 4)])
+def test_sigterm_saves_and_the_next_run_completes(toy, eight, straight, tmp_path, every, stopped):
+    """At once, or after the next step at which the program may be saved."""
     _, params = straight
     config = toy.config(6, save_every=0)
     before = signal.getsignal(signal.SIGTERM)
     stopping = toy.program(eight, noise=NOISE, on_batch=terminate(at=3))
+    stopping = dataclasses.replace(stopping, may_stop=lambda step: step % every == 0)
     _, step, shown = run(stopping, config, tmp_path)
-    assert step == 3
-    assert "Stopped at step 3; run the same command" in shown
-    assert saved_steps(tmp_path) == [3]
+    assert step == stopped
+    assert f"Stopped at step {stopped}; run the same command" in shown
+    assert saved_steps(tmp_path) == [stopped]
     assert signal.getsignal(signal.SIGTERM) == before
     config = toy.config(6, save_every=6)
     finished, step, _ = run(toy.program(eight, noise=NOISE), config, tmp_path)
     assert step == 6
     assert_same(finished, params)
     assert steps_of(tmp_path) == [1, 2, 3, 4, 5, 6]
+
+
+def test_batches_that_wait_may_be_interrupted(toy, eight, straight, tmp_path):
+    """The program is told of the signal; a batch that never comes is not waited for."""
+    _, params = straight
+    asked = []
+
+    def wait(index, batch):
+        if index == 4:
+            signal.raise_signal(signal.SIGTERM)
+            assert asked == [True]
+            raise Interrupted
+
+    waiting = dataclasses.replace(
+        toy.program(eight, noise=NOISE, on_batch=wait), interrupt=lambda: asked.append(True)
+    )
+    _, step, shown = run(waiting, toy.config(6, save_every=0), tmp_path)
+    assert step == 3
+    assert "Stopped at step 3; run the same command" in shown
+    finished, step, _ = run(toy.program(eight, noise=NOISE), toy.config(6, save_every=0), tmp_path)
+    assert step == 6
+    assert_same(finished, params)
 
 
 def test_sigterm_at_a_step_that_is_being_saved(toy, eight, tmp_path):
@@ -340,6 +366,19 @@ def test_last_step_is_saved_logged_and_evaluated(toy, eight, tmp_path):
     assert [m["step"] for m in lines if "probe/norm" in m] == [3, 5]
     assert len(seen) == 2
     assert (tmp_path / "curves.png").stat().st_size > 0
+
+
+def test_what_a_run_starts_from_is_evaluated_once(toy, eight, tmp_path):
+    seen = []
+    evaluators = {"probe": lambda params: seen.append(1) or {"norm": 1.0}}
+    program = toy.program(eight, evaluators=evaluators)
+    (tmp_path / "metrics.jsonl").write_text('{"step": 0, "probe/norm": 2.0}\n')  # then killed
+    run(program, toy.config(2, save_every=1, eval_every=2, eval_start=True), tmp_path)
+    run(program, toy.config(3, save_every=1, eval_every=2, eval_start=True), tmp_path)
+    lines = metrics.read_jsonl(tmp_path / "metrics.jsonl")
+    found = [(m["step"], m["probe/norm"]) for m in lines if "probe/norm" in m]
+    assert found == [(0, 1.0), (2, 1.0), (3, 1.0)]
+    assert len(seen) == 3
 
 
 def traces(workdir):

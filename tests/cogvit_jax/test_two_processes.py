@@ -159,7 +159,10 @@ def test_shards_of_the_data_are_disjoint_and_complete(one, two):
         assert parts[0] + parts[1] == ids  # in order
 
 
-@pytest.mark.parametrize("num_devices", [8, 4, 1])
+@pytest.mark.parametrize(
+    "num_devices",
+    [4, *(pytest.param(num, marks=pytest.mark.slow) for num in (8, 1))],
+)
 def test_a_checkpoint_of_two_processes_goes_on_in_one(one, two, tmp_path, num_devices):
     workdir = only_checkpoint(two, tmp_path / "run", SAVE_EVERY)
     shown, _ = train(workdir, num_devices)
@@ -167,6 +170,7 @@ def test_a_checkpoint_of_two_processes_goes_on_in_one(one, two, tmp_path, num_de
     assert_close(logged(workdir), logged(one[0]), range(SAVE_EVERY + 1, STEPS + 1))
 
 
+@pytest.mark.slow
 def test_sigterm_to_one_of_two_that_go_on_from_one(one, cache, tmp_path):
     """A checkpoint of one process goes on in two; both stop at the same step, which is saved."""
     workdir = only_checkpoint(one[0], tmp_path / "run", SAVE_EVERY)

@@ -1,4 +1,4 @@
-"""Writes naflex_sizes.npz: target sizes by the transformers library, for test_transforms.py.
+"""Writes naflex_sizes.npz: target sizes by the package transformers, for test_transforms.py.
 
 Run in an environment with torch and transformers (made with 5.23.0):
     python tests/golden/make_naflex_sizes.py

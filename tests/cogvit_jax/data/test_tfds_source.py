@@ -14,7 +14,7 @@ from cogvit_jax.data.sources import open_source
 class TinyPairs(tfds.core.GeneratorBasedBuilder):
     """One config per combination of features."""
 
-    # For a class inside a package the library imports importlib_resources, which it does not
+    # For a class inside a package tfds imports importlib_resources, which it does not
     # declare; datasets are read without it.
     __module__ = "tiny_pairs"
     images = ()
