@@ -19,7 +19,6 @@ from jaxtyping import Bool, Float, Int
 
 GRPO_EPSILON = 1e-6  # added to a group's standard deviation
 WHITEN_EPSILON = 1e-8  # added to the batch's variance
-EQUAL = 1e-6  # rewards that differ by less are the same
 
 Rewards = Float[np.ndarray, " n"]
 Groups = Int[np.ndarray, " n"]
@@ -61,7 +60,7 @@ def rloo(rewards: Rewards, groups: Groups, lengths: Lengths) -> Float[np.ndarray
 def reinforce_pp(rewards: Rewards, groups: Groups, lengths: Lengths) -> Float[np.ndarray, " n"]:
     """Rewards whitened over the batch's tokens (REINFORCE++, arXiv:2501.03262), without discount.
 
-    Groups play no part. `returns_to_go` has the discount and penalties per token.
+    Groups play no part. `returns_to_go` has the discount.
     """
     known = judged(rewards)
     return _whiten(np.where(known, rewards, 0.0), np.where(known, lengths, 0))
@@ -96,46 +95,45 @@ ADVANTAGES: Mapping[str, Callable[[Rewards, Groups, Lengths], Float[np.ndarray, 
 
 
 def returns_to_go(
-    rewards: Rewards,
-    lengths: Lengths,
-    gamma: float = 1.0,
-    penalties: Float[np.ndarray, "n t"] | None = None,
+    rewards: Rewards, lengths: Lengths, gamma: float = 1.0
 ) -> Float[np.ndarray, "n t"]:
-    """REINFORCE++ token by token: R_t = -penalty_t + gamma R_(t+1), whitened over all tokens.
+    """REINFORCE++ token by token: R_t = gamma R_(t+1), whitened over all tokens.
 
     Args:
         rewards: earned at the last token.
         lengths: trained tokens of each sample.
-        gamma: discount of a token; with 1 and no penalties this is `reinforce_pp` at every token.
-        penalties: what each trained token costs, such as beta (log pi - log ref); t is at least
-            the greatest length.
+        gamma: discount of a token; with 1 this is `reinforce_pp` at every token.
 
     Returns:
         the first `lengths[i]` numbers of row i are of its tokens, the rest is 0.
     """
     known = judged(rewards)
-    width = int(max(lengths, default=0)) if penalties is None else penalties.shape[1]
-    token = np.arange(width)
+    token = np.arange(max(lengths, default=0))
     earned = np.where(token == lengths[:, None] - 1, np.where(known, rewards, 0.0)[:, None], 0.0)
     trained = known[:, None] & (token < lengths[:, None])
-    if penalties is not None:
-        earned = earned - np.where(trained, penalties, 0.0)
     returns = np.zeros_like(earned)
     following = np.zeros(len(rewards))
-    for t in reversed(range(width)):
+    for t in reversed(token):
         following = earned[:, t] + gamma * following
         returns[:, t] = following
     return _whiten(returns, trained.astype(np.int64))
 
 
-def informative(rewards: Rewards) -> bool:
-    """Whether a group's rewards differ, so that it moves the policy.
+def per_token(
+    name: str, rewards: Rewards, groups: Groups, lengths: Lengths, gamma: float = 1.0
+) -> list[Float[np.ndarray, " t"]]:
+    """The advantage of every trained token of each sample.
 
-    This is DAPO's dynamic sampling (arXiv:2503.14476, eq. 11), which keeps groups with an accuracy
-    strictly between 0 and 1, for any rewards.
+    Args:
+        name: key of ADVANTAGES.
+        rewards, groups, lengths: as there.
+        gamma: discount of a token; below 1 only with "reinforce_pp", see `returns_to_go`.
     """
-    known = rewards[judged(rewards)]
-    return len(known) > 1 and bool(np.ptp(known) > EQUAL)
+    if gamma < 1:
+        returns = returns_to_go(rewards, lengths, gamma)
+        return [row[:length] for row, length in zip(returns, lengths, strict=True)]
+    gained = ADVANTAGES[name](rewards, groups, lengths)
+    return [np.full(length, gain) for gain, length in zip(gained, lengths, strict=True)]
 
 
 def overlong_penalty(

@@ -46,15 +46,22 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "proximal": "current",
         "aggregation": "seq_mean_token_sum",
     },
-    # arXiv:2501.03262. Its penalty goes with the return: see `rl.advantages.returns_to_go`.
+    # arXiv:2501.03262 without its penalty per token, which is part of the return there;
+    # kl_in = "advantage" takes k1 off each token's advantage.
     "reinforce_pp": {"advantage": "reinforce_pp"},
     "reinforce_pp_baseline": {
         "advantage": "reinforce_pp_baseline",
         "kl_weight": 0.01,
         "kl_estimator": "k2",
     },
-    # AReaL, arXiv:2505.24298, with the cap and the proximal policy of its public configurations.
-    "decoupled": {"proximal": "loglinear", "correction": "tis", "correction_high": 5.0},
+    # AReaL, arXiv:2505.24298, with the proximal policy and the cap of its public configurations,
+    # which leaves out tokens whose weight is above it (and does not cut their weight).
+    "decoupled": {
+        "proximal": "loglinear",
+        "correction": "icepop",
+        "correction_low": 0.0,
+        "correction_high": 5.0,
+    },
     "distill": {  # one teacher, and no reward
         "advantage": "none",
         "objective": "reinforce",
@@ -106,6 +113,8 @@ def _check_numbers(found: AlgorithmSettings, path: str) -> None:
         ("rejection_low", 0, found.rejection_high),
         ("kl_weight", 0, None),
         ("topk_distill_weight", 0, None),
+        ("topk_distill", 1, None),
+        ("updates", 1, None),
         ("max_tokens", 1, None),
     ):
         value = getattr(found, name)
@@ -135,6 +144,12 @@ def _check_together(found: AlgorithmSettings, path: str) -> None:
                 "what the engine said, but proximal = 'rollout' is the same: set proximal to "
                 f"'old', 'loglinear' or 'current', or {name} to 'none'."
             )
+    if found.updates > 1 and found.proximal == "current":
+        raise ConfigError(
+            f"{path}.updates = {found.updates}: after the first update the policy is another than "
+            "the one that drew the batch, which proximal = 'current' takes it for. Set proximal to "
+            "'old', 'rollout' or 'loglinear', or updates to 1."
+        )
     if found.kl_ratio and found.kl_in != "loss":
         raise ConfigError(f"{path}.kl_ratio needs kl_in = 'loss'; it has no part in an advantage.")
     learns = found.advantage != "none" or found.distill_weights or found.topk_distill_weight

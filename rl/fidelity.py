@@ -1,12 +1,10 @@
 """The gate that stops a run whose pictures are lost on the way to the policy.
 
 A rollout engine that drops pictures, gives them wrong positions or pairs them with the wrong
-placeholders still writes fluent text, and rewards fall a little: nothing crashes. What tells is
-
-- tokens that depend on pictures: those whose log-probability under the trainer moves when pictures
-  are blanked or swapped (`rl.counterfactual`). There, engine and trainer must agree as they do
-  elsewhere; and the engine must agree with the trainer rather than with the blind trainer.
-- rewards: a source whose rewards are as good with blanked pictures is not answered by looking.
+placeholders still writes fluent text, and rewards fall a little: nothing crashes. What tells are
+tokens that depend on pictures: those whose log-probability under the trainer moves when pictures
+are blanked or swapped (`rl.counterfactual`). There, engine and trainer must agree as they do
+elsewhere; and the engine must agree with the trainer rather than with the blind trainer.
 
     gate = Gate(settings)
     figures = gate.check(step, evidence)      # raises ImagesLost
@@ -14,7 +12,6 @@ placeholders still writes fluent text, and rewards fall a little: nothing crashe
 Who calls it computes the log-probabilities; all arrays here are plain.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -26,7 +23,6 @@ from cogvit_jax.settings import ConfigError
 
 PERCENTILES = (50, 90, 99)
 FLOOR = 0.005  # nats: differences between engines that always are; ratios are to no less
-Z = 1.96
 
 
 class ImagesLost(RuntimeError):
@@ -45,12 +41,7 @@ class FidelitySettings:
         max_ratio: of that to the difference on other tokens; both must be exceeded.
         max_blind: share of dependent tokens on which the engine is closer to the trainer without
             pictures than to the trainer with them.
-        min_reward_gap: rewards that pictures must be worth, where they are above `min_reward`;
-            negative = not checked.
-        min_reward: mean reward from which on that is expected.
-        min_tokens: dependent tokens of a source, and `min_rewards` pairs of rewards, below which
-            nothing is said of it.
-        min_rewards: see `min_tokens`.
+        min_tokens: dependent tokens of a source below which nothing is said of it.
         patience: checks in a row that must fail.
         exempt: patterns of sources that need no pictures.
     """
@@ -60,10 +51,7 @@ class FidelitySettings:
     max_gap: float = 0.15
     max_ratio: float = 4.0
     max_blind: float = 0.5
-    min_reward_gap: float = 0.02
-    min_reward: float = 0.5
     min_tokens: int = 32
-    min_rewards: int = 32
     patience: int = 3
     exempt: tuple[str, ...] = ()
 
@@ -78,8 +66,6 @@ class Evidence:
         rollout: log-probability of each token, as the engine gave it.
         trainer: the same under the trainer.
         blind: under the trainer with blanked or swapped pictures.
-        rewards: of each sample; NaN where there is none; None = not looked at.
-        blank_rewards: of other replies to the same prompts with blanked pictures.
     """
 
     sources: Sequence[str]
@@ -87,13 +73,11 @@ class Evidence:
     rollout: Float[np.ndarray, " n"]
     trainer: Float[np.ndarray, " n"]
     blind: Float[np.ndarray, " n"]
-    rewards: Float[np.ndarray, " s"] | None = None
-    blank_rewards: Float[np.ndarray, " s"] | None = None
 
 
 @dataclass
 class Gate:
-    """Checks a run; what it remembers is JSON, for the checkpoint.
+    """Checks a run. What it remembers is in no checkpoint: a resumed run counts failures from 0.
 
     Attributes:
         settings: of the gate.
@@ -104,7 +88,7 @@ class Gate:
     failed: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("patience", "min_tokens", "min_rewards"):
+        for name in ("patience", "min_tokens"):
             if getattr(self.settings, name) < 1:
                 raise ConfigError(
                     f"config.fidelity.{name} = {getattr(self.settings, name)}: give at least 1"
@@ -176,7 +160,11 @@ def logprob_gap(
 
 
 def measure(evidence: Evidence, settings: FidelitySettings) -> dict[str, float]:
-    """Figures of `logprob_gap`, blind_share, and of rewards reward_gap with its error."""
+    """Figures of `logprob_gap`, and blind_share where there are tokens that depend on pictures.
+
+    Raises:
+        ValueError: log-probabilities are not finite.
+    """
     columns = (evidence.rollout, evidence.trainer, evidence.blind)
     if not all(np.isfinite(column).all() for column in columns):
         raise ValueError("log-probabilities are not finite")
@@ -187,33 +175,15 @@ def measure(evidence: Evidence, settings: FidelitySettings) -> dict[str, float]:
             np.abs(evidence.rollout - column)[mask] for column in (evidence.trainer, evidence.blind)
         )
         found["blind_share"] = float(np.mean(to_blind < to_trainer))
-    if evidence.rewards is None or evidence.blank_rewards is None:
-        return found
-    gaps = evidence.rewards - evidence.blank_rewards
-    known = ~np.isnan(gaps)
-    found["rewards"] = float(known.sum())
-    if known.sum() > 1:
-        error = gaps[known].std(ddof=1) / math.sqrt(known.sum())
-        found |= {"reward_gap": float(gaps[known].mean()), "reward_gap_error": float(error)}
-        found["reward_mean"] = float(evidence.rewards[known].mean())
     return found
 
 
 def verdict(found: Mapping[str, float], settings: FidelitySettings) -> list[str] | None:
     """What is wrong with a source, as names of REASONS; None where too little is known."""
-    tokens = found["tokens_image"] >= settings.min_tokens
-    rewards = settings.min_reward_gap >= 0 and found.get("rewards", 0) >= settings.min_rewards
-    if not tokens and not rewards:
+    if found["tokens_image"] < settings.min_tokens:
         return None
-    return [
-        name
-        for name, (enough, fails) in {
-            "blind": (tokens, _is_blind),
-            "gap": (tokens, _differs),
-            "reward": (rewards, _is_idle),
-        }.items()
-        if enough and fails(found, settings)
-    ]
+    checks = {"blind": _is_blind, "gap": _differs}
+    return [name for name, fails in checks.items() if fails(found, settings)]
 
 
 def _is_blind(found: Mapping[str, float], settings: FidelitySettings) -> bool:
@@ -222,13 +192,6 @@ def _is_blind(found: Mapping[str, float], settings: FidelitySettings) -> bool:
 
 def _differs(found: Mapping[str, float], settings: FidelitySettings) -> bool:
     return found["gap_image_mean"] > settings.max_gap and found["gap_ratio"] > settings.max_ratio
-
-
-def _is_idle(found: Mapping[str, float], settings: FidelitySettings) -> bool:
-    """Whether rewards are good and, with confidence, no better than without pictures."""
-    if found.get("reward_mean", 0.0) < settings.min_reward:
-        return False
-    return found["reward_gap"] + Z * found["reward_gap_error"] <= settings.min_reward_gap
 
 
 REASONS: dict[str, Callable[[Mapping[str, float]], str]] = {
@@ -243,11 +206,6 @@ REASONS: dict[str, Callable[[Mapping[str, float]], str]] = {
         "for wrong M-RoPE positions, placeholders that do not match the pictures' grids or order, "
         "other resizing or normalisation, and vision weights that were not published"
     ),
-    "reward": lambda f: (
-        f"rewards are {f['reward_mean']:.3f}, and {f['reward_gap']:+.3f} ± "
-        f"{Z * f['reward_gap_error']:.3f} better than with blanked pictures: look for answers that "
-        "can be guessed, or name the source in config.fidelity.exempt if it needs no pictures"
-    ),
 }
 
 
@@ -260,14 +218,10 @@ def _of_source(evidence: Evidence, source: str) -> Evidence:
     mine = np.array([name == source for name in evidence.sources])
     tokens = mine[evidence.sample]
     numbers = np.cumsum(mine) - 1
-    both = (evidence.rewards, evidence.blank_rewards)
-    rewards, blank = (None if column is None else column[mine] for column in both)
     return Evidence(
         sources=[source] * int(mine.sum()),
         sample=numbers[evidence.sample[tokens]],
         rollout=evidence.rollout[tokens],
         trainer=evidence.trainer[tokens],
         blind=evidence.blind[tokens],
-        rewards=rewards,
-        blank_rewards=blank,
     )

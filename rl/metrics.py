@@ -11,7 +11,6 @@ zero_variance_rate                groups of two rewards or more that are all equ
 length_mean, _p50, _p90, _max     tokens of replies
 truncated_rate                    ended by a limit of length
 staleness_mean, _max, _K, _more   versions behind when trained: shares of 0 … 7, and of more
-image_gap                         reward minus that of the same tasks with blanked pictures
 """
 
 import math
@@ -39,8 +38,6 @@ class Rows:
         lengths: tokens of all replies.
         truncated: whether a limit of length ended it.
         staleness: the trainer's version minus that of the oldest token.
-        blank_rewards: of the same tasks with blanked pictures, NaN where it was not tried; None =
-            nowhere.
     """
 
     sources: Sequence[str]
@@ -49,7 +46,6 @@ class Rows:
     lengths: Int[np.ndarray, " n"]
     truncated: Bool[np.ndarray, " n"]
     staleness: Int[np.ndarray, " n"]
-    blank_rewards: Float[np.ndarray, " n"] | None = None
 
 
 def measure(rows: Rows, ks: Iterable[int] = KS, success: float = 1.0) -> dict[str, float]:
@@ -64,7 +60,6 @@ def measure(rows: Rows, ks: Iterable[int] = KS, success: float = 1.0) -> dict[st
         ValueError: arrays differ in length, or a group has samples of two sources.
     """
     columns = [rows.groups, rows.rewards, rows.lengths, rows.truncated, rows.staleness]
-    columns += [] if rows.blank_rewards is None else [rows.blank_rewards]
     if any(len(column) != len(rows.sources) for column in columns):
         raise ValueError(f"{[len(c) for c in columns]} entries of {len(rows.sources)} samples")
     found = _figures(rows, np.ones(len(rows.sources), bool), tuple(ks), success, "rl")
@@ -107,10 +102,6 @@ def _figures(
     found |= {f"length_p{p}": float(np.percentile(lengths, p)) for p in (50, 90)}
     found |= {"truncated_rate": float(rows.truncated[chosen].mean())}
     found |= _staleness(rows.staleness[chosen])
-    if rows.blank_rewards is not None:
-        gaps = rewards - rows.blank_rewards[chosen]
-        if not np.isnan(gaps).all():
-            found["image_gap"] = float(np.nanmean(gaps))
     return {f"{prefix}/{name}": value for name, value in found.items()}
 
 

@@ -11,7 +11,7 @@ forward pass and released right after it.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -123,6 +123,53 @@ def keep(params: Any) -> Resident:
     shardings = jax.tree.map(lambda x: x.sharding, params)
     host = jax.tree.map(lambda x: jax.device_put(x, host_sharding(x.sharding)), params)
     return Resident(jax.block_until_ready(host), shardings)
+
+
+def in_turn(
+    turns: Sequence[tuple[Resident, Callable[..., Any]]], *args: Any, after: Any = ()
+) -> Iterator[Any]:
+    """What `Resident.use` gives for each, with at most two of them on the devices at a time.
+
+    While one is used the next is copied; the one after that waits until the first has done its
+    work. Yields results in order, which may still be computed.
+
+    Args:
+        turns: who is used, and for what; `prefetch` the first of them earlier, where there is time.
+        args, after: as in `Resident.use`.
+    """
+    before: Any = ()
+    for number, (resident, function) in enumerate(turns):
+        result = resident.use(function, *args, after=after)
+        jax.block_until_ready(before)
+        before = result
+        for following, _ in turns[number + 1 : number + 2]:
+            following.prefetch()
+        yield result
+
+
+@dataclass(frozen=True)
+class Visits:
+    """Residents that say the same kind of thing of a batch, such as all teachers.
+
+    Attributes:
+        residents: in order.
+        score: jitted, (parameters, batch) -> what one says.
+        arrays: what all of them say -> arrays of the batch by name.
+    """
+
+    residents: Sequence[Resident]
+    score: Callable[[Any, dict[str, Any]], Any]
+    arrays: Callable[[list[Any]], dict[str, jax.Array]]
+
+
+def visit(visits: Sequence[Visits], batch: dict[str, Any], after: Any = ()) -> dict[str, jax.Array]:
+    """The arrays that all give a batch, `in_turn`."""
+    turns = [(resident, some.score) for some in visits for resident in some.residents]
+    said = in_turn(turns, batch, after=after)
+    found: dict[str, jax.Array] = {}
+    for some in visits:
+        found |= some.arrays([next(said) for _ in some.residents])
+    return found
 
 
 def host_sharding(sharding: Sharding) -> Sharding:

@@ -5,11 +5,10 @@ reward log pi_T - log pi. So with the token that was sampled it is a term of the
 
     A <- A - sum_k lambda_k sg(log pi - log pi_Tk)
 
-which mixes with rewards and needs one number per token and teacher. Where a teacher's
-log-probabilities of the whole vocabulary are at hand, the divergence is exact; of its k likeliest
-tokens only, the others count as one (the tail): by the data-processing inequality this is a lower
-bound that is 0 only where the tails agree too. Without the tail, mass that moves out of the k
-tokens costs nothing and training is unstable.
+which mixes with rewards and needs one number per token and teacher. Where a teacher's k likeliest
+tokens are known, the divergence is a term of the loss, in which all others count as one (the tail):
+by the data-processing inequality this is a lower bound of it that is 0 only where the tails agree
+too. Without the tail, mass that moves out of the k tokens costs nothing and training is unstable.
 """
 
 from collections.abc import Sequence
@@ -38,13 +37,6 @@ def advantage_term(
     gaps = logprobs[:, None] - jnp.where(asked, teacher_logprobs, 0)
     terms = jnp.asarray(weights, logprobs.dtype)[None, :, None] * jnp.where(asked, gaps, 0)
     return jax.lax.stop_gradient(jnp.sum(terms, axis=1))
-
-
-def reverse_kl(
-    logprobs: Float[Array, "*n v"], teacher_logprobs: Float[Array, "*n v"]
-) -> Float[Array, "*n"]:
-    """KL(pi || pi_T) over the whole vocabulary; log-probabilities are normalised."""
-    return jnp.sum(jnp.exp(logprobs) * (logprobs - teacher_logprobs), axis=-1)
 
 
 def topk_reverse_kl(

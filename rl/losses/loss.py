@@ -197,6 +197,10 @@ def _check_arrays(
     for name in ("mask", "sample", *NEEDED):
         if name in batch and batch[name].shape != logprobs.shape:
             raise ValueError(f"{name} is {batch[name].shape}, logprobs {logprobs.shape}")
+    if topk_logprobs is not None and settings.topk_distill_weight:
+        theirs = batch["teacher_topk_logprobs"].shape
+        if theirs != topk_logprobs.shape:
+            raise ValueError(f"teacher_topk_logprobs is {theirs}, ours {topk_logprobs.shape}")
     if settings.distill_weights and batch["teacher_logprobs"].shape[1] != len(
         settings.distill_weights
     ):

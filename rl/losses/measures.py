@@ -18,9 +18,10 @@ unknown/…                            tokens left out because this array was no
                                      of all that were to be trained
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -90,6 +91,31 @@ def measure(
         left_out = jnp.sum(asked & ~known, dtype=jnp.float32)
         metrics[f"unknown/{name.removesuffix('_logprobs')}"] = left_out, to_train
     return metrics
+
+
+def by_source(
+    name: str,
+    values: Float[Array, "r t"],
+    mask: Float[Array, "r t"],
+    source: Float[Array, "r t"],
+    names: Sequence[str],
+) -> Metrics:
+    """Means over the trained tokens of each source: rl/source/SOURCE/NAME.
+
+    Args:
+        name: of the values.
+        values: of tokens; no gradient goes back.
+        mask: 1 where the token is trained, else 0.
+        source: the number of its source, from 1; a float, as further arrays of a batch are.
+        names: of the sources.
+    """
+    values = jnp.where(mask > 0, jax.lax.stop_gradient(values), 0)
+    which = jnp.where(mask > 0, source, 0).astype(jnp.int32).ravel()
+    sums, counts = (jax.ops.segment_sum(x.ravel(), which, len(names) + 1) for x in (values, mask))
+    return {
+        f"rl/source/{one}/{name}": (sums[number], counts[number])
+        for number, one in enumerate(names, 1)
+    }
 
 
 def _teachers(seen: Seen) -> Metrics:

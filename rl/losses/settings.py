@@ -22,7 +22,7 @@ class AlgorithmSettings:
         proximal: what the ratio is taken to: "rollout", what the engine said when it drew the
             token; "old", recomputed by the trainer before the first update on the batch;
             "loglinear", between both, without recomputing; "current", the policy itself, whose
-            ratio is 1: for one update per batch.
+            ratio is 1: for `updates` = 1.
         correction: key of `rl.losses.correction.CORRECTIONS`, for the ratio proximal / rollout.
         correction_low, correction_high: its bounds.
         rejection: key of `rl.losses.correction.REJECTIONS`, for the same ratio.
@@ -32,8 +32,11 @@ class AlgorithmSettings:
         kl_estimator: key of `rl.losses.kl.ESTIMATORS`, in the loss.
         kl_ratio: in the loss, times pi / pi_rollout with its gradient.
         distill_weights: lambda of each teacher, on its log-probability of the sampled token.
-        topk_distill_weight: of the divergence over a teacher's likeliest tokens.
+        topk_distill_weight: of the divergence over the teacher's likeliest tokens; 0 = none.
+        topk_distill: how many of them; all others count as one.
         entropy_weight: of the entropy, which is made larger.
+        updates: steps of the optimizer on every batch, which keep its old log-probabilities (mu of
+            arXiv:2402.03300); one version of the policy is published after the last.
         aggregation: key of `rl.losses.aggregate.AGGREGATIONS`.
         max_tokens: T of "seq_mean_token_sum_norm", the longest reply there may be.
     """
@@ -61,6 +64,8 @@ class AlgorithmSettings:
     kl_ratio: bool = False
     distill_weights: tuple[float, ...] = ()
     topk_distill_weight: float = 0.0
+    topk_distill: int = 16
     entropy_weight: float = 0.0
+    updates: int = 1
     aggregation: str = "token_mean"
     max_tokens: int = 20480

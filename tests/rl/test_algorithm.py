@@ -52,6 +52,9 @@ def test_fields_that_are_given_win_and_none_leaves_the_presets():
         ({"advantage": "none"}, r"advantage = 'none' teaches nothing"),
         ({"distill_weights": (-1.0,)}, r"distill_weights = \(-1.0,\) must be 0 or more"),
         ({"max_tokens": 0}, r"max_tokens = 0 must be at least 1"),
+        ({"updates": 0}, r"updates = 0 must be at least 1"),
+        ({"preset": "rloo", "updates": 2}, r"updates = 2: .* Set proximal to 'old', 'rollout'"),
+        ({"topk_distill": 0}, r"topk_distill = 0 must be at least 1"),
     ],
 )
 def test_what_cannot_be_is_refused(section, message):

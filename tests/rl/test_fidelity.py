@@ -1,6 +1,5 @@
 """The gate trips where pictures are lost or misplaced, and not where engines merely round."""
 
-import json
 import math
 from dataclasses import replace
 
@@ -29,7 +28,7 @@ def identity(said):
     return said
 
 
-def evidence(engine=identity, dtype=policy.BF16, source="maze", **fields):
+def evidence(engine=identity, dtype=policy.BF16, source="maze"):
     """Rollouts whose engine was shown `engine(said)`, in the numbers of `dtype`."""
     said = [policy.speak(seed) for seed in range(NUM)]
     columns = [
@@ -38,9 +37,8 @@ def evidence(engine=identity, dtype=policy.BF16, source="maze", **fields):
         [policy.logprobs(policy.blank(one)) for one in said],
     ]
     lengths = [len(one) for one in columns[0]]
-    return Evidence(
-        [source] * NUM, np.repeat(np.arange(NUM), lengths), *map(np.concatenate, columns), **fields
-    )
+    sample = np.repeat(np.arange(NUM), lengths)
+    return Evidence([source] * NUM, sample, *map(np.concatenate, columns))
 
 
 def test_tokens_that_look_are_those_that_depend():
@@ -99,9 +97,8 @@ def test_one_source_is_enough_and_a_good_check_forgives():
     assert gate.failed == {"charts": 1, "maze": 0}
     gate.check(20, evidence(source="charts"))
     gate.check(30, both)
-    again = Gate(SETTINGS, json.loads(json.dumps(gate.failed)))  # as a checkpoint has it
     with pytest.raises(ImagesLost, match="'charts'") as told:
-        again.check(40, both)
+        gate.check(40, both)
     assert "'maze'" not in str(told.value)
     exempt = Gate(replace(SETTINGS, exempt=("chart*",)))
     for step in range(4):
@@ -127,30 +124,6 @@ def test_an_engine_that_is_wrong_everywhere_is_not_blamed_on_pictures():
     rng = np.random.default_rng(0)
     stale = replace(found, rollout=found.trainer + 0.4 * rng.normal(size=len(found.trainer)))
     assert verdict(measure(stale, SETTINGS), SETTINGS) == []
-
-
-@pytest.mark.parametrize(
-    ("right", "blank", "reasons"),
-    [
-        (0.9, 0.3, []),
-        (0.9, 0.9, ["reward"]),
-        (0.2, 0.2, []),  # a policy that cannot yet do it either way
-    ],
-)
-def test_rewards_must_be_worth_the_pictures(right, blank, reasons):
-    rng = np.random.default_rng(0)
-    sources = ["maze"] * 400
-    both = (rng.random(400) < right).astype(float), (rng.random(400) < blank).astype(float)
-    none = np.zeros(0)
-    found = Evidence(sources, none.astype(int), none, none, none, *both)
-    figures = measure(found, replace(SETTINGS, min_reward_gap=0.1))
-    assert verdict(figures, replace(SETTINGS, min_reward_gap=0.1)) == reasons
-    assert figures["reward_gap"] == pytest.approx(right - blank, abs=0.1)
-    assert verdict(figures, replace(SETTINGS, min_reward_gap=-1.0)) is None
-    if reasons:
-        gate = Gate(replace(SETTINGS, min_reward_gap=0.1, patience=1))
-        with pytest.raises(ImagesLost, match=r"better than with blanked pictures.*exempt"):
-            gate.check(1, found)
 
 
 def test_gaps_by_hand():

@@ -68,16 +68,6 @@ def test_by_hand():
     assert all(map(math.isfinite, found.values()))
 
 
-def test_the_gap_of_blanked_pictures_is_that_of_those_that_were_tried():
-    blank = np.array([1, 0, 0, NAN, 0.5, 1])
-    found = measure(rows(blank_rewards=blank))
-    assert found["rl/source/maze/image_gap"] == pytest.approx(1 / 3)
-    assert found["rl/source/ocr/image_gap"] == 0
-    assert found["rl/image_gap"] == pytest.approx(1 / 4)
-    found = measure(rows(blank_rewards=np.full(6, NAN)))
-    assert not any("gap" in name for name in found)
-
-
 def test_nothing_judged_and_nothing_at_all():
     found = measure(rows(rewards=np.full(6, NAN)))
     assert found["rl/unjudged_rate"] == 1

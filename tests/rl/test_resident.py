@@ -2,6 +2,7 @@
 
 import threading
 import time
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from cogvit_jax import sharding
 from rl import resident
-from rl.resident import host_sharding, keep
+from rl.resident import Visits, host_sharding, keep
 
 
 def params():
@@ -110,3 +111,51 @@ def test_work_given_before_hides_a_copy(monkeypatch):
     busy.set()
     settle(kept, 1)
     assert kept.copies.hidden == pytest.approx(kept.copies.seconds)
+
+
+def test_in_turn_the_next_is_copied_and_no_more():
+    """The third's copy begins when the first's result is there, not before."""
+    told = []
+
+    class Fake(NamedTuple):
+        number: int
+
+        def prefetch(self):
+            told.append(f"copy {self.number}")
+
+        def use(self, function, *args, after):
+            told.append(f"use {self.number}")
+            return function(self.number, *args)
+
+    class Later:
+        """An array that tells when somebody waits for it."""
+
+        def __init__(self, number, batch):
+            self.number = number
+
+        def block_until_ready(self):
+            told.append(f"wait {self.number}")
+
+    found = list(resident.in_turn([(Fake(n), Later) for n in range(4)], "batch"))
+    assert [later.number for later in found] == [0, 1, 2, 3]
+    assert told == [
+        *("use 0", "copy 1"),
+        *("use 1", "wait 0", "copy 2"),
+        *("use 2", "wait 1", "copy 3"),
+        *("use 3", "wait 2"),
+    ]
+
+
+def test_in_turn_gives_what_each_says():
+    kept = [keep(jax.tree.map(lambda x, n=n: x * n, params())) for n in (1, 2, 3)]
+    kept[0].prefetch()
+    visits = [
+        Visits(kept[:1], score, lambda said: {"reference": said[0]}),
+        Visits(kept[1:], score, lambda said: {"teachers": jnp.stack(said)}),
+    ]
+    arrays = resident.visit(visits, jnp.float32(2))
+    found = [float(arrays["reference"]), *arrays["teachers"].tolist()]
+    first = float(score(params(), 2.0))
+    assert found == [first, 2 * first, 3 * first]
+    for one in kept:
+        settle(one, 1)

@@ -124,3 +124,12 @@ def test_no_gradient_passes():
         )
 
     assert not np.any(gradient(jnp.full((1, 3), 0.2)))
+
+
+def test_decoupled_leaves_out_what_is_above_its_cap():
+    settings = algorithm.read({"preset": "decoupled"})
+    ratios = np.float32([[0.01, 1, 4.9, 5.1, 100]])
+    layout = Layout(jnp.ones((1, 5)), jnp.ones((1, 5), jnp.int32), 1)
+    chosen = settings.correction, settings.correction_low, settings.correction_high
+    found = correction.weights(jnp.log(ratios), jnp.zeros((1, 5)), layout, chosen, ("none", 0, 0))
+    np.testing.assert_allclose(found, [[0.01, 1, 4.9, 0, 0]], rtol=1e-5)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rl.losses import kl
-from rl.losses.distill import reverse_kl
+from tests.rl.losses.divergences import reverse_kl
 
 VOCAB = 6
 CLOSE = {"atol": 2e-6, "rtol": 2e-5}
