@@ -63,7 +63,6 @@ def make_layout(
     image_token: int,
     depth: int = 0,
     context: int = 1,
-    num_hosts: int = 1,
 ) -> Layout:
     """The layout of one micro-batch on all batch shards: one group for each.
 
@@ -71,7 +70,6 @@ def make_layout(
         config: of the micro-batch.
         num_shards: batch shards of the mesh.
         patch_dim, image_token, depth, context: as in `mmtp.data.layout.Layout`.
-        num_hosts: over which the shards are split.
 
     Raises:
         ConfigError: a field is out of range, or numbers do not divide.
@@ -94,8 +92,8 @@ def make_layout(
         )
     layouts.check_context(config.seq_len, config.vision_row_length, context)
     return Layout(
-        groups=num_shards // num_hosts,
-        planned_groups=num_shards // num_hosts,
+        groups=num_shards,
+        planned_groups=num_shards,
         global_groups=num_shards,
         rows=config.rows,
         seq_len=config.seq_len,
@@ -165,11 +163,11 @@ def batch_shapes(
 
 def put_batch(mesh: Mesh, batch: dict[str, Any]) -> dict[str, Any]:
     """This host's arrays as global ones: groups over the batch axes, rows over `context`."""
-    placed = {
-        name: jax.make_array_from_process_local_data(array_sharding(mesh, name), value)
-        for name, value in layouts.flatten(batch).items()
-    }
-    return layouts.nest(placed)
+    flat = layouts.flatten(batch)
+    where = {name: array_sharding(mesh, name) for name in flat}
+    if jax.process_count() == 1:
+        return layouts.nest(jax.device_put(flat, where))
+    return layouts.nest(jax.tree.map(jax.make_array_from_process_local_data, where, flat))
 
 
 def array_sharding(mesh: Mesh, name: str) -> NamedSharding:

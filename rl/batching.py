@@ -4,7 +4,7 @@
           -> spread (equal cost, rl.balance) -> arrange (equal cost of ranks) -> arrays
 
 A plan reads sizes only and is the same on every host; arrays are written by whoever has the
-samples (`collate`), or are sent to those who train them (`rl.dispatch`).
+samples (`collate`), or are sent to those who train them (`rl.delivery`).
 """
 
 import dataclasses
@@ -116,6 +116,27 @@ def plan_rows(
     return BatchPlan(places, whole, turns, figures)
 
 
+def plan_samples(
+    samples: Sequence[Packed],
+    layout: Layout,
+    num_microbatches: int = 0,
+    *,
+    cost: Cost = TOKENS,
+    ladder: tuple[int, ...] = LADDER,
+) -> BatchPlan:
+    """`plan_rows` of samples, which are checked first.
+
+    Raises:
+        ConfigError: as in `plan_rows`.
+        ValueError: a sample's arrays do not match its tokens; see `check`.
+    """
+    names = [f"sample {i} ({s.document.id})" for i, s in enumerate(samples)]
+    for name, sample in zip(names, samples, strict=True):
+        check(sample, name)
+    sizes = [s.size for s in samples]
+    return plan_rows(sizes, layout, num_microbatches, cost=cost, ladder=ladder, names=names)
+
+
 def collate(
     samples: Sequence[Packed],
     layout: Layout,
@@ -138,11 +159,7 @@ def collate(
         ConfigError: as in `plan_rows`.
         ValueError: a sample's arrays do not match its tokens; see `check`.
     """
-    names = [f"sample {i} ({s.document.id})" for i, s in enumerate(samples)]
-    for name, sample in zip(names, samples, strict=True):
-        check(sample, name)
-    sizes = [s.size for s in samples]
-    plan = plan_rows(sizes, layout, num_microbatches, cost=cost, ladder=ladder, names=names)
+    plan = plan_samples(samples, layout, num_microbatches, cost=cost, ladder=ladder)
     arrays = write(samples, plan)
     figures = plan.figures | {
         "packing/bytes": float(sum(x.nbytes for x in layouts.flatten(arrays).values()))

@@ -17,14 +17,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Int, UInt8
 
 from cogvit_jax import sharding
 from cogvit_jax.settings import ConfigError
 from mmtp.data import layout as layouts
-from mmtp.data.dispatch import Transfer, plan_dispatch, source_buffers
+from mmtp.data.dispatch import STREAMS, Transfer, plan_dispatch, source_buffers
 from mmtp.data.layout import Layout
 from mmtp.data.planner import Size
 from mmtp.data.reorder import zigzag
@@ -33,6 +32,9 @@ from rl.batching import BatchPlan, Packed, extra_names, labelled, token_values
 from rl.dispatch_records import Record, pack_records, record_of, unpack_records
 
 RANK_AXES = (*sharding.BATCH_AXES, "context")
+CHUNK_BYTES = 1 << 20  # from a rank to each other one in a round
+
+Loaded = dict[str, dict[int, UInt8[np.ndarray, "n unit"]]]  # stream -> rank of ours -> records
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,24 +58,6 @@ class Traffic:
     needed: int
     sent: int
     buffer: int
-
-
-def share_sizes(sizes: Sequence[Size]) -> tuple[list[Size], list[int]]:
-    """Sizes of all hosts' samples, host after host, and the process that has each."""
-    if jax.process_count() == 1:
-        return list(sizes), [0] * len(sizes)
-    longest = max((len(s.pictures) for s in sizes), default=0)
-    shapes = multihost_utils.process_allgather(np.asarray([len(sizes), longest]))
-    table = np.full((shapes[:, 0].max(), 1 + shapes[:, 1].max()), -1, np.int32)
-    for row, size in zip(table, sizes, strict=False):
-        row[: 1 + len(size.pictures)] = (size.tokens, *size.pictures)
-    found = multihost_utils.process_allgather(table)
-    everyone = [
-        (Size(int(row[0]), tuple(int(p) for p in row[1:] if p >= 0)), process)
-        for process, num in enumerate(shapes[:, 0].tolist())
-        for row in found[process, :num]
-    ]
-    return [size for size, _ in everyone], [process for _, process in everyone]
 
 
 def choose_sources(sizes: Sequence[Size], owners: Sequence[int], mesh: Mesh) -> list[int]:
@@ -106,13 +90,46 @@ def choose_sources(sizes: Sequence[Size], owners: Sequence[int], mesh: Mesh) -> 
     return sources
 
 
-def exchange(
+def load(
     mesh: Mesh,
     samples: Mapping[int, Packed],
+    sources: Sequence[int],
+    plan: BatchPlan,
+    extra: tuple[str, ...] = (),
+) -> Loaded:
+    """What this process's ranks have to send; nothing but host work, so any thread may do it.
+
+    Args:
+        mesh: that trains.
+        samples: those that this process has, by their number in the batch.
+        sources: the rank that has each of the batch's samples, from `choose_sources`.
+        plan: of all samples, for this mesh.
+        extra: names of all samples' further arrays.
+
+    Raises:
+        ValueError: a sample has other further arrays.
+    """
+    if samples and extra_names(list(samples.values())) != extra:
+        raise ValueError(f"samples have not the further arrays {extra}")
+    arrays = {
+        rank: _arrays(samples, sources, rank, plan, plan.layout) for rank in _local_ranks(mesh)
+    }
+    return {
+        stream: {
+            rank: pack_records(record_of(stream, plan.layout, extra), values)
+            for rank, values in arrays.items()
+        }
+        for stream in STREAMS
+    }
+
+
+def move(
+    mesh: Mesh,
+    loaded: Loaded,
     sizes: Sequence[Size],
     sources: Sequence[int],
     plan: BatchPlan,
-    chunk_bytes: int = 1 << 20,
+    chunk_bytes: int = CHUNK_BYTES,
     extra: tuple[str, ...] = (),
 ) -> tuple[dict[str, Any], Traffic]:
     """The batch as global arrays: what `batching.write` makes, put on the mesh.
@@ -120,29 +137,17 @@ def exchange(
     All processes call it together. It returns while bytes are on their way.
 
     Args:
-        mesh: that trains.
-        samples: those that this process has, by their number in the batch.
+        mesh, sources, plan, extra: as in `load`.
+        loaded: of this process, from `load`.
         sizes: of all samples.
-        sources: the rank that has each, from `choose_sources`.
-        plan: of all samples, for this mesh.
         chunk_bytes: from a rank to each other rank in a round; at least one record goes.
-        extra: names of all samples' further arrays.
-
-    Raises:
-        ValueError: a sample has other further arrays.
     """
     layout, num_ranks = plan.layout, len(ranks_of(mesh))
     shards = num_ranks // layout.context
     transfers = plan_dispatch(sizes, plan.places, sources, layout, shards)
-    if samples and extra_names(list(samples.values())) != extra:
-        raise ValueError(f"samples have not the further arrays {extra}")
     moved, needed, sent, buffer = {}, 0, 0, 0
-    for stream in ("text", "image"):
+    for stream, parts in loaded.items():
         record = record_of(stream, layout, extra)
-        parts = {
-            rank: pack_records(record, _arrays(samples, sources, rank, plan, layout))
-            for rank in _local_ranks(mesh)
-        }
         routes, width = route(transfers, stream)
         places = record.places // num_ranks
         chunk = _chunk(width, chunk_bytes // record.unit)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int
 
-from mmtp.data.planner import Room, Size, share
+from mmtp.data.planner import Room, Size
 
 
 def lower_bound(sizes: Sequence[Size], room: Room) -> int:
@@ -30,11 +30,6 @@ def lower_bound(sizes: Sequence[Size], room: Room) -> int:
         dual_feasible(tokens, rows * room.row_length),
         dual_feasible(patches, vision_rows * room.vision_row_length),
     )
-
-
-def volume_bound(sizes: Sequence[Size], room: Room) -> int:
-    """max(ceil(tokens / capacity), ceil(patches / capacity)): what `lower_bound` is at least."""
-    return max(1, *(math.ceil(total) for total in _totals(sizes, room))) if sizes else 0
 
 
 def dual_feasible(items: Int[np.ndarray, " n"], capacity: int) -> int:
@@ -94,11 +89,6 @@ def upper_bound(sizes: Sequence[Size], room: Room) -> int:
         max(row_factor * s.tokens / capacity, vision_factor * s.patches / vision) for s in sizes
     )
     return max(1, min(math.ceil(3 * both), math.ceil(2 * total) - 1))
-
-
-def largest_share(size: Size, room: Room) -> float:
-    """The larger of a sample's shares of a micro-batch's tokens and patches."""
-    return max(size.tokens / room.rows / room.row_length, share(Size(0, size.pictures), room))
 
 
 def _totals(sizes: Sequence[Size], room: Room) -> tuple[float, float]:

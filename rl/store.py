@@ -27,6 +27,7 @@ from rl.store_images import Pictures, put
 from rl.types import Json, Observation, Rollout, Task, TrainingSample, Verdict
 
 VERSION = 1
+FOLDER = "rollouts"  # of a run's workdir, where its files are
 IMAGES = "images"
 Item: TypeAlias = Task | Rollout | Verdict | TrainingSample | Observation
 KINDS: dict[str, type] = {
@@ -36,6 +37,7 @@ KINDS: dict[str, type] = {
     "sample": TrainingSample,
     "observation": Observation,
 }
+NUMBERS = frozenset((int, float, bool))
 PARTS: dict[str, type] = {"text": Text, "image": Image, "video": Video}
 PLAIN: dict[Any, tuple[type, ...]] = {str: (str,), int: (int,), float: (float, int), bool: (bool,)}
 
@@ -62,6 +64,18 @@ def write(path: str | Path, items: Iterable[Item]) -> None:
         except (TypeError, ValueError, KeyError) as problem:
             raise ValueError(f"item {number} cannot be stored: {problem}") from problem
     put(path, b"".join(lines))
+
+
+def remove(path: Path) -> None:
+    """Deletes the oldest file of a folder, and the pictures that no later one has.
+
+    A file is newer than its pictures, and one that is written later has touched all of its own.
+    """
+    folder, written = path.parent / IMAGES, path.stat().st_mtime_ns
+    path.unlink()
+    for picture in folder.iterdir() if folder.exists() else ():
+        if picture.stat().st_mtime_ns < written:
+            picture.unlink()
 
 
 def read(path: str | Path) -> Iterator[Item]:
@@ -99,6 +113,8 @@ def _encode(value: Any, pictures: Pictures) -> Json:
     if isinstance(value, bytes | np.ndarray):
         return pictures.save(value)
     if isinstance(value, tuple):
+        if NUMBERS.issuperset(map(type, value)):  # such as a token's each: quickly
+            return list(value)
         return [_encode(v, pictures) for v in value]
     if not dataclasses.is_dataclass(value):
         return _plain(value)

@@ -56,6 +56,7 @@ class Pictures:
         if not (self._folder / name).exists():
             self._folder.mkdir(parents=True, exist_ok=True)
             put(self._folder / name, content)
+        (self._folder / name).touch()  # used last: see `rl.store.remove`
         return name
 
 

@@ -83,12 +83,12 @@ class Publisher:
     """
 
     def __init__(self, store: Store, config: WeightSettings = WeightSettings()):
-        check(config)
         self.store, self.config = store, config
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="publish-weights")
         self.pending: Future[Published] | None = None
         self.copy = jax.jit(self._copy)
-        self.newest = max(store.versions(), default=-1)
+        ours = jax.process_index()
+        self.newest = max((v for v in store.versions() if ours in store.manifests(v)), default=-1)
 
     def publish(self, version: int, params: Any) -> Future[Published]:
         """Starts to write a version; all processes of a run call it with the same arguments.

@@ -6,7 +6,6 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -59,7 +58,6 @@ class Subscriber:
         self.store = store
         self.known: frozenset[int] = frozenset()
         self.closed = threading.Event()
-        self.thread = ThreadPoolExecutor(1, thread_name_prefix="load-weights")
 
     def latest(self) -> int | None:
         """The newest version that is complete; a manifest that cannot be read is passed over."""
@@ -105,14 +103,9 @@ class Subscriber:
         params = tree.unflatten(placed)
         return Loaded(version, params, reader.num_bytes, ended - began - place_s, place_s)
 
-    def load_async(self, version: int, shardings: Any = None, **options: Any) -> Future[Loaded]:
-        """`load` on a thread, while the devices go on."""
-        return self.thread.submit(self.load, version, shardings, **options)
-
     def close(self) -> None:
-        """Ends whoever waits, and waits for what is being loaded."""
+        """Ends whoever waits."""
         self.closed.set()
-        self.thread.shutdown(wait=True)
 
 
 @dataclasses.dataclass

@@ -176,11 +176,11 @@ class _Folder:
         if not self.root.is_dir():
             return []
         found = [p for p in self.root.iterdir() if p.name.isdigit()]
-        return sorted(int(p.name) for p in found if any(p.glob("part*.json")))
+        return sorted(int(p.name) for p in found if _inside(p, "part*.json"))
 
     def manifests(self, version: int) -> Mapping[int, bytes]:
         found = {}
-        for path in self.of(version).glob("part*.json"):
+        for path in _inside(self.of(version), "part*.json"):
             with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
                 found[int(path.stem.removeprefix("part"))] = path.read_bytes()
         return found
@@ -199,7 +199,15 @@ class _Folder:
     def delete(self, version: int) -> None:
         # Manifests first, so that nobody begins to read what is half gone.
         for pattern in ("part*.json", "*"):
-            for path in self.of(version).glob(pattern):
+            for path in _inside(self.of(version), pattern):
                 path.unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):
             self.of(version).rmdir()
+
+
+def _inside(folder: Path, pattern: str) -> list[Path]:
+    """Files of a folder, which others may delete at any moment: none when it is gone."""
+    try:
+        return list(folder.glob(pattern))
+    except FileNotFoundError:  # between two looks of glob's own
+        return []

@@ -4,6 +4,7 @@ import numpy as np
 
 from rl.batch_arrays import PackingSettings, make_layout
 from rl.batching import Packed
+from rl.dispatch import CHUNK_BYTES, load, move
 from tests.mmtp.random_documents import IMAGE, PATCH_DIM, random_documents
 
 SETTINGS = PackingSettings(seq_len=64, rows=1, vision_row_length=64, vision_rows=1)
@@ -36,3 +37,9 @@ def make_sample(rng, document, extra=()):
         versions=rng.integers(1, 9, n).astype(np.int32),
         extra={name: rng.random(n).astype(np.float32) for name in extra},
     )
+
+
+def exchange(mesh, samples, sizes, sources, plan, chunk_bytes=CHUNK_BYTES, extra=()):
+    """Samples by their number, which this process has, to those who train them."""
+    loaded = load(mesh, samples, sources, plan, extra)
+    return move(mesh, loaded, sizes, sources, plan, chunk_bytes, extra)

@@ -8,8 +8,8 @@ from cogvit_jax import sharding
 from mmtp.data.layout import flatten
 from rl.batch_arrays import array_sharding, put_batch
 from rl.batching import plan_rows, write
-from rl.dispatch import choose_sources, exchange, ranks_of, share_sizes
-from tests.rl.packed_samples import random_samples, small_layout
+from rl.dispatch import choose_sources, ranks_of
+from tests.rl.packed_samples import exchange, random_samples, small_layout
 
 EXTRA = ("teacher",)
 MESHES = [  # axes, bytes per round, depths of multi-token prediction
@@ -24,9 +24,9 @@ def make_problem(axes, depth=0, num=20):
     context = axes.get("context", 1)
     layout = small_layout(sharding.num_batch_shards(mesh), context=context, depth=depth)
     samples = random_samples(len(axes), num, extra=EXTRA)
-    sizes, owners = share_sizes([s.size for s in samples])
+    sizes = [s.size for s in samples]
     plan = plan_rows(sizes, layout)
-    sources = choose_sources(sizes, owners, mesh)
+    sources = choose_sources(sizes, [0] * num, mesh)
     return mesh, samples, sizes, sources, plan
 
 

@@ -1,15 +1,9 @@
 """Two processes of four devices, each with half of the samples: every device gets its part."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-from tests.two_processes import free_port
+from tests.two_processes import run_both
 
-ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import sys
 import jax
@@ -20,18 +14,16 @@ jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]))
 from cogvit_jax import sharding
 from mmtp.data.layout import flatten
 from rl.batching import plan_rows, write
-from rl.dispatch import choose_sources, exchange, share_sizes
-from tests.rl.packed_samples import random_samples, small_layout
+from rl.dispatch import choose_sources
+from tests.rl.packed_samples import exchange, random_samples, small_layout
 
 mesh = sharding.make_mesh(sharding.MeshSettings(data=2, fsdp=2, context=2))
 everything = random_samples(0, 21)
 first = 0 if jax.process_index() == 0 else 13
 mine = everything[first : 13 if first == 0 else 21]
-sizes, owners = share_sizes([s.size for s in mine])
-assert sizes == [s.size for s in everything], sizes
-assert owners == [0] * 13 + [1] * 8
+sizes = [s.size for s in everything]
 plan = plan_rows(sizes, small_layout(4, context=2))
-sources = choose_sources(sizes, owners, mesh)
+sources = choose_sources(sizes, [0] * 13 + [1] * 8, mesh)
 here = {first + i: sample for i, sample in enumerate(mine)}
 arrays, traffic = exchange(mesh, here, sizes, sources, plan, 4096)
 whole = flatten(write(everything, plan))
@@ -49,29 +41,5 @@ jax.distributed.shutdown()
 
 @pytest.mark.slow  # two processes, 20 s
 def test_two_processes_get_what_they_train():
-    port = free_port()
-    env = os.environ | {
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
-        "PYTHONPATH": str(ROOT),
-    }
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, f"127.0.0.1:{port}", str(i)],
-            cwd=ROOT,
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for i in range(2)
-    ]
-    try:
-        outputs = [p.communicate(timeout=240)[0] for p in processes]
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-    for process, text in zip(processes, outputs, strict=True):
-        assert process.returncode == 0, text[-4000:]
+    for text in run_both("-c", PROGRAM, devices=4):
         assert int(text.rsplit("checked", 1)[1].split()[0]) > 50

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import os
+import time
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from PIL import Image as Pillow
 from mmtp.data.records import Image, Text, Video
 from rl.envs import CATEGORIES, make_task
 from rl.envs.environment import judge, play
-from rl.store import StoreError, read, write
+from rl.store import StoreError, read, remove, write
 from rl.types import Action, Observation, Rollout, Task, TrainingSample, Turn, Verdict
 from tests.rl.rewards import cases
 
@@ -92,6 +93,18 @@ def test_equal_pictures_are_stored_once(tmp_path):
     assert len(list((tmp_path / "images").iterdir())) == 4
 
 
+def test_what_goes_takes_the_pictures_along_that_nothing_newer_has(tmp_path):
+    first, second = (Observation((Image(pixels(a)), Image(pixels(9)))) for a in (1, 2))
+    write(tmp_path / "a.jsonl", [first])
+    time.sleep(0.02)  # file systems tell milliseconds apart
+    write(tmp_path / "b.jsonl", [second])
+    remove(tmp_path / "a.jsonl")
+    assert [equal(item, second) for item in read(tmp_path / "b.jsonl")] == [True]
+    assert len(list((tmp_path / "images").iterdir())) == 2
+    remove(tmp_path / "b.jsonl")
+    assert not list((tmp_path / "images").iterdir())
+
+
 def same_verdict(folder, name):
     category = CATEGORIES[name]
     task = make_task(category, 2, 1)
@@ -116,14 +129,15 @@ def test_every_category_is_judged_the_same_after_a_round_trip(tmp_path, name):
     same_verdict(tmp_path, name)
 
 
-JSON = st.recursive(
+PLAIN = (
     st.none()
     | st.booleans()
     | st.integers()
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=8,
+    | st.text()
+)
+JSON = st.deferred(
+    lambda: PLAIN | st.lists(JSON, max_size=3) | st.dictionaries(st.text(), JSON, max_size=3)
 )
 
 
