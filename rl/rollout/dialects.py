@@ -2,13 +2,18 @@
 
 Both take token ids, so that nothing is written out and read in again between turns, and both tell
 one log probability for each token. By default vLLM tells the model's own (`--logprobs-mode`,
-raw_logprobs), and SGLang those after temperature.
+raw_logprobs), and SGLang those after temperature. When a reply has ended, both say which weights,
+by the label that they were published with, drew which of its tokens.
 
     vLLM    POST /v1/completions  prompt: ids, return_token_ids, stream; events hold new tokens
-            (vllm/entrypoints/openai/completion/protocol.py; return_token_ids since 0.10.2)
+            (vllm/entrypoints/openai/completion/protocol.py and rl/online/api_router.py)
     SGLang  POST /generate        input_ids, image_data, return_logprob, stream; events hold all
-            tokens so far, unless the server streams increments
-            (python/sglang/srt/managers/io_struct.py, GenerateReqInput)
+            tokens so far, unless the server has --incremental-streaming-output
+            (sglang/srt/managers/io_struct.py, tokenizer_manager.py, entrypoints/http_server.py)
+
+Requests, events and updates were compared with the sources of vLLM 0.33.0 and SGLang 0.5.23; no
+server was run. SGLang leaves ids beside pictures as they are where SGLANG_MM_AVOID_RETOKENIZE is
+on, which is its default.
 """
 
 import base64
@@ -34,14 +39,16 @@ class Heard:
         tokens, logprobs: new ones of this ask.
         finish_reason: of the server; "" = not finished.
         prompt_tokens: how many the server says it read; None = it did not say.
-        version: of the weights, as the server's label; None = it did not say.
+        spans: (label of weights, first, stop): which drew the tokens from first to stop.
+        problem: what the server says has gone wrong, and its HTTP status; None = nothing.
     """
 
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     finish_reason: str = ""
     prompt_tokens: int | None = None
-    version: str | None = None
+    spans: list[tuple[str, int, int]] = field(default_factory=list)
+    problem: tuple[int, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,8 @@ class Dialect:
             connection does.
         logprobs: which of a token's two the server tells by default: "raw" or "sampled".
         pictures: whether prompts may have some.
-        update: (where the weights lie, version) -> [(path, JSON), …] to load them; () = none.
+        update: (where the weights lie, version) -> [(path, JSON), …] to load them; the first call
+            holds requests up and the last one lets them go on.
     """
 
     path: str
@@ -96,8 +104,10 @@ def _vllm_body(ask: Ask, model: str, name: str) -> Json:
         "temperature": ask.temperature,
         "top_k": ask.top_k,
         "top_p": ask.top_p,
-        "min_p": 0.0,
+        "min_p": 0.0,  # these four may be set in a model's generation_config.json
         "repetition_penalty": 1.0,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
         "seed": seed_of(ask),
         "stop_token_ids": list(ask.stop),
         "ignore_eos": True,  # only the ask's own stop tokens end a reply
@@ -105,6 +115,7 @@ def _vllm_body(ask: Ask, model: str, name: str) -> Json:
         "skip_special_tokens": False,
         "logprobs": 0,
         "return_token_ids": True,
+        "return_weight_versions": True,
         "stream": True,
         "request_id": name,
     }
@@ -112,6 +123,7 @@ def _vllm_body(ask: Ask, model: str, name: str) -> Json:
 
 
 def _vllm_hear(heard: Heard, event: Json) -> None:
+    _hear_error(heard, event)
     for choice in event.get("choices", ()):
         if choice.get("prompt_token_ids") is not None:
             heard.prompt_tokens = len(choice["prompt_token_ids"])
@@ -120,6 +132,7 @@ def _vllm_hear(heard: Heard, event: Json) -> None:
         heard.tokens += tokens
         heard.logprobs += told.get("token_logprobs") or []
         heard.finish_reason = choice.get("finish_reason") or heard.finish_reason
+        _hear_versions(heard, choice)
 
 
 def _sglang_body(ask: Ask, model: str, name: str) -> Json:
@@ -147,9 +160,7 @@ def _sglang_body(ask: Ask, model: str, name: str) -> Json:
 
 
 def _sglang_hear(heard: Heard, event: Json) -> None:
-    if "error" in event:
-        heard.finish_reason = "error"
-        return
+    _hear_error(heard, event)
     meta = event.get("meta_info", {})
     pairs = meta.get("output_token_logprobs") or []
     # All so far, or the new ones alone: the count of tokens tells which.
@@ -157,10 +168,26 @@ def _sglang_hear(heard: Heard, event: Json) -> None:
     heard.tokens += [int(pair[1]) for pair in new]
     heard.logprobs += [float(pair[0]) for pair in new]
     heard.prompt_tokens = meta.get("prompt_tokens", heard.prompt_tokens)
-    heard.version = meta.get("weight_version", heard.version)
-    reason = meta.get("finish_reason")
-    if reason:
-        heard.finish_reason = reason["type"] if isinstance(reason, dict) else reason
+    _hear_versions(heard, meta)
+    reason = meta.get("finish_reason") or {}
+    heard.finish_reason = reason.get("type") or heard.finish_reason
+    if reason.get("status_code"):  # the server gave the request up, and nobody had asked it to
+        heard.problem = int(reason["status_code"]), str(reason.get("message"))
+
+
+def _hear_error(heard: Heard, event: Json) -> None:
+    """Errors that come within a stream whose status was 200."""
+    error = event.get("error")
+    if error:
+        told = error if isinstance(error, dict) else {"message": error}
+        heard.finish_reason = "error"
+        heard.problem = int(told.get("code") or 500), str(told.get("message"))
+
+
+def _hear_versions(heard: Heard, found: Json) -> None:
+    spans = found.get("weight_versions")
+    if spans:
+        heard.spans = [(str(s["version"]), int(s["start"]), int(s["end"])) for s in spans]
 
 
 def folded(ask: Ask) -> list[int]:
@@ -198,11 +225,14 @@ def _sglang_update(path: str, version: int) -> tuple[tuple[str, Json], ...]:
 
 
 def _vllm_update(path: str, version: int) -> tuple[tuple[str, Json], ...]:
-    # Of a server with VLLM_SERVER_DEV_MODE=1; requests wait meanwhile.
+    # Of a server with VLLM_SERVER_DEV_MODE=1; requests wait meanwhile, and their keys are computed
+    # anew: a pause that keeps requests clears no cache.
     load = {"method": "reload_weights", "kwargs": {"weights_path": path}}
     return (
-        ("/pause?mode=keep&clear_cache=true", {}),
+        ("/pause?mode=keep", {}),
         ("/collective_rpc", load),
+        ("/reset_prefix_cache?reset_running_requests=true&reset_external=true", {}),
+        ("/update_weight_version", {"new_version": str(version)}),
         ("/resume", {}),
     )
 

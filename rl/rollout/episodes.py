@@ -1,7 +1,7 @@
 """A sample's episode while it is played: its environment, its prompt, and the row it becomes."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,12 +33,28 @@ class Episode:
     """
 
     def __init__(
-        self, category: Category, task: Task, prompt: Encoded, encoder: Encoder, max_length: int
+        self,
+        category: Category,
+        task: Task,
+        prompt: Encoded,
+        encoder: Encoder,
+        max_length: int,
+        fits: Callable[[Encoded], bool] = lambda prompt: True,
     ) -> None:
-        """Begins; samples of a group share `prompt`, so that it is read once for all of them."""
+        """Begins; samples of a group share `prompt`, so that it is read once for all of them.
+
+        Args:
+            category, task: of the environment.
+            prompt: of the first turn.
+            encoder: makes those of later ones.
+            max_length: of prompt and reply, in tokens.
+            fits: whether a prompt's pictures can be trained on; the episode ends before one that
+                cannot.
+        """
         self.task, self.prompt, self.said = task, prompt, []
-        self._encoder, self._max_length = encoder, max_length
-        self._environment = Environment(category)
+        self._encoder, self._max_length, self._fits = encoder, max_length, fits
+        # Waiting for an engine is not the policy's time: the schedule bounds it.
+        self._environment = Environment(category, clock=lambda: 0.0)
         self._environment.begin(task)
         self._last: tuple[int, ...] = ()
 
@@ -52,8 +68,8 @@ class Episode:
 
         Args:
             tokens: of the whole reply.
-            reason: that it ended for: "stop", "length" or "error". What was cut off or failed is
-                an answer, too, and the episode ends with it.
+            reason: that it ended for: "stop" or "length". What was cut off is an answer, too, and
+                the episode ends with it.
         """
         ids = tuple(int(token) for token in tokens.ids)
         versions = tuple(int(v) for v in tokens.token_versions)
@@ -65,8 +81,8 @@ class Episode:
         if done or reason != "stop" or not seen.parts:
             return True
         prompt = await asyncio.to_thread(self._encoder.following, self.prompt, ids, seen)
-        if len(prompt.tokens) >= self._max_length:
-            return True  # no room for another word
+        if len(prompt.tokens) >= self._max_length or not self._fits(prompt):
+            return True  # no room for another word, or picture
         self.prompt, self._last = prompt, ()
         return False
 

@@ -1,8 +1,8 @@
 """The events of a run in an append-only file, each with its number and checksum.
 
-    log = EventLog.open("runs/rl/events.jsonl")
+    log = EventLog.open("runs/rl/rollouts/events.jsonl")
     log.append(event); log.flush()
-    for event in read("runs/rl/events.jsonl").events: ...
+    for event in read("runs/rl/rollouts/events.jsonl").events: ...
 
     3f0a91c2 17 {"event":"Trained","step":4,"time":12.5}      CRC-32 of the rest of the line, number
 
@@ -16,12 +16,12 @@ import json
 import logging
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from rl.rollout.event_json import from_json, to_json
-from rl.rollout.events import Event, Marked
+from rl.rollout.events import Event
 
 MAX_PENDING = 256  # events that may wait for a flush
 
@@ -46,18 +46,19 @@ class Contents:
 
 
 class EventLog:
-    """An open log. One writer at a time; `events` are those it held when it was opened."""
+    """An open log. One writer at a time.
 
-    def __init__(self, path: Path, contents: Contents) -> None:
-        self.path = path
-        self.events = contents.events
-        self.torn = contents.torn
-        self.num_events = len(contents.events)
-        self._size = contents.ends[-1] if contents.ends else 0
+    Args:
+        path: of the file.
+        num_events: that it holds.
+        size: bytes of those; what is behind them is cut off.
+    """
+
+    def __init__(self, path: Path, num_events: int, size: int) -> None:
+        self.path, self.num_events, self._size = path, num_events, size
         self._pending: list[bytes] = []
         self._file = path.open("ab", buffering=0)
-        if contents.torn:
-            self._cut()
+        self._cut()
 
     @staticmethod
     def open(path: str | Path) -> "EventLog":
@@ -69,10 +70,12 @@ class EventLog:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-        contents = read(path)
-        if contents.torn:
-            logging.warning("%s: %d bytes of an unfinished line are cut off", path, contents.torn)
-        return EventLog(path, contents)
+        num = size = 0
+        for text in _lines(path):
+            num, size = num + 1, size + len(text)
+        if torn := path.stat().st_size - size:
+            logging.warning("%s: %d bytes of an unfinished line are cut off", path, torn)
+        return EventLog(path, num, size)
 
     def append(self, event: Event) -> int:
         """Adds an event, which is written at the next `flush`; returns its number.
@@ -133,26 +136,28 @@ def read(path: str | Path) -> Contents:
         LogError: a line before the last one is damaged, or one is missing.
     """
     path = Path(path)
-    events, ends, size = [], [], 0
-    data = path.read_bytes()
-    while size < len(data):
-        end = data.find(b"\n", size) + 1
-        event = _parse(data[size:end], len(events)) if end else None
-        if event is None and end in (0, len(data)):
-            break  # the last line
-        if event is None:
-            raise LogError(
-                f"{path}, line {len(events) + 1}: damaged or out of order. Everything before it is "
-                f"good: `truncate({str(path)!r}, {len(events)})` keeps that."
-            )
-        events.append(event)
-        size = end
-        ends.append(size)
-    return Contents(events, ends, len(data) - size)
+    events, ends = [], [0]
+    for text in _lines(path):
+        events.append(_event(text))
+        ends.append(ends[-1] + len(text))
+    return Contents(events, ends[1:], path.stat().st_size - ends[-1])
 
 
-def truncate(path: str | Path, num_events: int) -> None:
-    """Keeps the first events of a log that nobody has open.
+def _lines(path: Path) -> Iterator[bytes]:
+    """Whole lines, one after the other, as a log may be larger than memory; raises LogError."""
+    with path.open("rb") as file:
+        for number, text in enumerate(file):
+            if _is_good(text, number):
+                yield text
+            elif file.read(1):
+                raise LogError(
+                    f"{path}, line {number + 1}: damaged or out of order. Everything before it is "
+                    f"good: `truncate({str(path)!r}, {number})` keeps that."
+                )
+
+
+def truncate(path: str | Path, num_events: int) -> int:
+    """Keeps the first events of a log that nobody has open; returns their bytes.
 
     Raises:
         LogError: it has fewer, or they are damaged.
@@ -161,38 +166,28 @@ def truncate(path: str | Path, num_events: int) -> None:
     with Path(path).open("rb") as file:
         for number in range(num_events):
             text = file.readline()
-            if not text.endswith(b"\n") or _parse(text, number) is None:
+            if not _is_good(text, number):
                 raise LogError(f"{path} has {number} good events, not {num_events}")
             size += len(text)
     with Path(path).open("r+b") as file:
         file.truncate(size)
         os.fsync(file.fileno())
+    return size
 
 
-def truncate_to_mark(path: str | Path, name: str) -> list[Event]:
-    """Keeps a log up to and with the last `Marked(name)`, and returns its events.
-
-    Raises:
-        LogError: there is no such mark.
-    """
-    events = read(path).events
-    for number in range(len(events), 0, -1):
-        event = events[number - 1]
-        if isinstance(event, Marked) and event.name == name:
-            truncate(path, number)
-            return events[:number]
-    raise LogError(f"{path} has no mark {name!r}")
-
-
-def _parse(text: bytes, number: int) -> Event | None:
-    """The event of a line; None if it is damaged or has another number."""
+def _is_good(text: bytes, number: int) -> bool:
+    """Whether a line is whole, undamaged and the one of this number."""
     checksum, _, rest = text[:-1].partition(b" ")
-    if checksum != b"%08x" % zlib.crc32(rest):
-        return None
-    own, _, value = rest.partition(b" ")
-    if own != b"%d" % number:
-        return None
-    return from_json(json.loads(value))
+    own = rest.partition(b" ")[0]
+    return text.endswith(b"\n") and (checksum, own) == (
+        b"%08x" % zlib.crc32(rest),
+        b"%d" % number,
+    )
+
+
+def _event(text: bytes) -> Event:
+    """The event of a good line."""
+    return from_json(json.loads(text.split(b" ", 2)[2]))
 
 
 def _write(write: Callable[[bytes], int | None], data: bytes) -> None:

@@ -162,14 +162,6 @@ class Resumed:
 
 
 @dataclass(frozen=True)
-class Marked:
-    """A place in the log to come back to, such as that of a checkpoint; changes nothing."""
-
-    name: str
-    time: float
-
-
-@dataclass(frozen=True)
 class Admit:
     """Draw so many prompts."""
 
@@ -263,7 +255,6 @@ Fact: TypeAlias = (
     | Trained
     | Published
     | Resumed
-    | Marked
 )
 Command: TypeAlias = Admit | Start | Abort | Step | Judge | Train | Publish | Drop
 Event: TypeAlias = Fact | Command

@@ -57,6 +57,8 @@ class _Asked:
 
 Job = Callable[[], None]
 
+GATHER = 0.004  # seconds within which an ask follows another that it comes with
+
 
 class LocalEngine:
     """A `RolloutEngine`; make and use it on one event loop.
@@ -207,13 +209,20 @@ class LocalEngine:
             self._call(self._die, error)
 
     def _take_jobs(self) -> bool:
-        """Does what has come in, waiting for it only where nothing is in progress."""
-        while not (self._engine.busy and self._jobs.empty()):
-            job = self._jobs.get()
+        """Does what has come in, waiting for it only where nothing is in progress.
+
+        Then what comes in together begins together: a chunk of steps for the first ask alone would
+        keep all others waiting for it.
+        """
+        wait = 0.0 if self._engine.busy else GATHER
+        while True:
+            try:
+                job = self._jobs.get(timeout=wait if self._engine.busy else None)
+            except queue.Empty:
+                return True
             if job is None:
                 return False
             job()
-        return True
 
     def _abort(self, request: Request) -> None:
         completion = self._engine.cancel(request)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from mmtp.data.encoded import Encoded
 from rl.envs.category import Category
 from rl.prompts import Encoder
-from rl.rollout.driver import ask_of, tokens_of
+from rl.rollout.asking import ask_of, reason_of, tokens_of
 from rl.rollout.episodes import Episode
 from rl.rollout.protocol import RolloutEngine
 from rl.rollout.sampling import SamplingSettings
@@ -23,7 +23,7 @@ async def play_all(
     seed: int,
     change: Callable[[Encoded], Encoded] = lambda prompt: prompt,
 ) -> list[tuple[Rollout, Verdict]]:
-    """Plays each task once.
+    """Plays each task once; one that the engine cannot answer is not judged.
 
     Args:
         tasks: with their categories.
@@ -44,6 +44,9 @@ async def play_all(
             told = await engine.generate(
                 ask_of(sampling, seed, name, str(number), turn, 1, episode.prompt, Tokens())
             )
+            if reason_of(told) == "error":
+                problem = told.error or "a log-probability is not finite"
+                return episode.rollout, Verdict.error("engine", problem)
             done = await episode.take(tokens_of(told), told.finish_reason)
             turn += 1
         return episode.rollout, await judge(episode.rollout)

@@ -108,18 +108,14 @@ class EnginePool:
         )
 
     def stats(self) -> dict[str, float]:
-        """Sums over the engines that work, and `health`."""
+        """Sums over the engines that work, how many do ("engines"), and "deaths" so far."""
         sums: dict[str, float] = {}
         for engine in self._keeper.ready.values():
             for name, value in engine.stats().items():
                 sums[name] = sums.get(name, 0.0) + value
         sums["waiting"] = sums.get("waiting", 0.0) + len(self._waiting)
-        return sums | self.health()
-
-    def health(self) -> dict[str, float]:
-        """How many engines work ("engines"), how many died so far ("deaths"); from any thread."""
         alive, deaths = len(self._keeper.ready), self._keeper.num_deaths
-        return {"engines": float(alive), "deaths": float(deaths)}
+        return sums | {"engines": float(alive), "deaths": float(deaths)}
 
     async def close(self) -> None:
         """See `RolloutEngine`."""

@@ -1,6 +1,6 @@
 """A run again from its log: its state at any event, and whether the log is consistent.
 
-python -c "from rl.rollout import replay; print(replay.verify('runs/rl/events.jsonl'))"
+python -c "from rl.rollout import replay; print(replay.verify('runs/rl/rollouts/events.jsonl'))"
 """
 
 import dataclasses

@@ -14,7 +14,6 @@ from rl.rollout.events import (
     Finished,
     Judge,
     Lost,
-    Marked,
     Progressed,
     Publish,
     Published,
@@ -26,7 +25,7 @@ from rl.rollout.events import (
     Train,
     Trained,
 )
-from rl.rollout.schedule_batches import may_join
+from rl.rollout.schedule_batches import in_time, may_join
 from rl.rollout.schedule_groups import finish_training, form, settle, throw_away, unform
 from rl.rollout.schedule_settings import RolloutSettings
 from rl.rollout.schedule_state import (
@@ -200,6 +199,7 @@ def _drop(settings: RolloutSettings, state: State, event: Drop) -> None:
 def _resumed(settings: RolloutSettings, state: State, event: Resumed) -> None:
     must(event.version == state.version, event, f"the log is at version {state.version}")
     unform(state)
+    _check_settings(settings, state)
     state.admitting, state.publishing, state.serving, state.changed = 0, False, False, True
     for group in state.groups.values():
         for sample in group.samples:
@@ -214,8 +214,23 @@ def _resumed(settings: RolloutSettings, state: State, event: Resumed) -> None:
     state.counts["resumes"] += 1
 
 
-def _marked(settings: RolloutSettings, state: State, event: Marked) -> None:
-    pass
+def _check_settings(settings: RolloutSettings, state: State) -> None:
+    """That what is held can be trained on by the settings of this process, which may be new."""
+    versions = [state.groups[group].version for group in state.others]
+    if not in_time(settings, versions, state.formed):
+        raise ScheduleError(
+            f"{len(versions)} groups from before would be too old when their turn comes with "
+            f"config.rollout.batch_groups = {settings.batch_groups} and max_staleness = "
+            f"{settings.max_staleness}, and the run would never go on: resume with those that it "
+            "had, or larger ones, or begin a new run with config.train.init_from."
+        )
+    most = max((len(group.samples) for group in state.groups.values()), default=0)
+    if most > settings.group_size:
+        raise ScheduleError(
+            f"groups from before have {most} samples, and config.rollout.group_size = "
+            f"{settings.group_size}: resume with that, or begin a new run with "
+            "config.train.init_from."
+        )
 
 
 HANDLERS: dict[type, Callable[[RolloutSettings, State, Any], None]] = {
@@ -237,7 +252,6 @@ HANDLERS: dict[type, Callable[[RolloutSettings, State, Any], None]] = {
     Published: _published,
     Drop: _drop,
     Resumed: _resumed,
-    Marked: _marked,
 }
 
 

@@ -6,7 +6,6 @@ from cogvit_jax.settings import ConfigError, choose
 
 PATH = "config.rollout"
 PARTIAL = ("continue", "restart")
-ON_PUBLISH = ("continue", "finish")
 
 
 @dataclass(frozen=True)
@@ -26,17 +25,19 @@ class RolloutSettings:
             abort waits until there is a batch to train on: before that nobody would gain by it.
         partial: "continue": what an aborted sample has said is kept, and continued with the newest
             weights; "restart": its prompt is kept, and begun again.
-        on_publish: "continue": running requests go on under new weights; "finish": under those they
-            began with. Whoever drives the engine heeds it; the schedule is the same.
         dynamic_sampling: groups whose rewards are all equal are dropped; they have no gradient.
+            Of `rl.main`: also where `config.algorithm.dynamic_sampling` says so.
         oversampling: groups that are completed per group that is trained, at most; beyond it, equal
             groups are trained on, since otherwise a policy that is always right would never be.
         min_valid: samples with a reward that a group needs; it is judged again, then dropped.
         max_judgings: times that a sample is judged before it is left out of its group.
         max_attempts: engines that may die under a sample before it is left out of its group.
+        max_unanswered: groups in a row that are dropped for want of answers or of rewards, before
+            the run ends with an error; 0 = it goes on.
         reuse: times that a group may be trained on again, within max_staleness; at least one group
             in (1 + reuse) of each batch is a new one.
-        num_steps: trainer steps of the run, after which nothing more is admitted; 0 = no end.
+        num_steps: batches of the run, after which nothing more is admitted; 0 = no end. Of
+            `rl.main`: `config.train.steps / config.algorithm.updates`, whatever stands here.
     """
 
     group_size: int = 8
@@ -48,12 +49,12 @@ class RolloutSettings:
     abort_count: int = 0
     abort_seconds: float = 0.0
     partial: str = "continue"
-    on_publish: str = "continue"
     dynamic_sampling: bool = False
     oversampling: float = 4.0
     min_valid: int = 2
     max_judgings: int = 3
     max_attempts: int = 4
+    max_unanswered: int = 64
     reuse: int = 0
     num_steps: int = 0
 
@@ -61,12 +62,11 @@ class RolloutSettings:
 def check(settings: RolloutSettings) -> None:
     """Raises ConfigError for what cannot be; names field, value and remedy."""
     choose(dict.fromkeys(PARTIAL), settings.partial, f"{PATH}.partial")
-    choose(dict.fromkeys(ON_PUBLISH), settings.on_publish, f"{PATH}.on_publish")
     for name in ("group_size", "batch_groups", "concurrency", "max_judgings", "max_attempts"):
         _at_least(settings, name, 1)
     for name in ("max_staleness", "batches_ahead", "abort_count", "abort_seconds"):
         _at_least(settings, name, 0)
-    for name in ("reuse", "num_steps"):
+    for name in ("reuse", "num_steps", "max_unanswered"):
         _at_least(settings, name, 0)
     _at_least(settings, "oversampling", 1)
     _at_least(settings, "min_valid", 1)

@@ -5,17 +5,20 @@
 
 Replies are streamed, so that what an aborted request had drawn is kept. A server says that it is
 dead by breaking a connection, by an answer of 5xx or by silence: then EngineDied is raised and the
-ask may be put to another one. What it refuses (4xx) is told with finish_reason "error".
+ask may be put to another one. What it refuses (4xx) is told with finish_reason "error". Both also
+come within a stream that had begun well.
 
 Equal asks get equal tokens only where the server promises that (SGLang with
 --enable-deterministic-inference); a reply that goes on from a part has its distribution right, not
-its tokens. Every token is marked with the version that was published when it was heard.
+its tokens. Tokens are marked with the version that the server says drew them, which it says when a
+reply has ended; those of an aborted one with what was published when they were heard.
 """
 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass, field
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
@@ -107,9 +110,11 @@ class ServerEngine:
         self._asked: set[_Asked] = set()
         self._room = asyncio.Semaphore(settings.connections)
         self._numbers = 0
+        self._spoke = 0.0  # when anything was heard
         self._closed = False
         limits = httpx.Limits(max_connections=settings.connections + 8)
-        timeout = httpx.Timeout(settings.silence, pool=None)
+        # One request may wait its turn at the server for long: see `_end_of`.
+        timeout = httpx.Timeout(settings.silence, read=None, pool=None)
         self._client = httpx.AsyncClient(
             base_url=settings.url, timeout=timeout, limits=limits, transport=transport
         )
@@ -134,7 +139,7 @@ class ServerEngine:
         self._asked.add(asked)
         asked.task = asyncio.ensure_future(self._listen(asked))
         try:
-            await asyncio.wait({asked.task})
+            await self._end_of(asked.task)
             told = self._as_told(asked)
         finally:
             self._asked.discard(asked)
@@ -154,13 +159,17 @@ class ServerEngine:
     async def publish(self, version: int, params: Any) -> None:
         """See `RolloutEngine`; `params` is a folder of weights that the server can read.
 
+        Args:
+            version: of the weights.
+            params: the folder, or a future of one that is being written.
+
         Raises:
             EngineDied: the server did not take them.
         """
+        if isinstance(params, Future):
+            params = await asyncio.shield(asyncio.wrap_future(params))
         for path, body in self._dialect.update(str(params), version):
-            answer = await self._post(path, body)
-            if answer.get("success") is False:
-                raise EngineDied(f"{path} at {self._settings.url}: {answer.get('message')}")
+            await self._post(path, body)
         self._version = version
 
     def stats(self) -> dict[str, float]:
@@ -191,12 +200,25 @@ class ServerEngine:
     def _can_see(self, ask: Ask) -> bool:
         return self._dialect.pictures and all(v.video < 0 for v in ask.prompt.visuals)
 
+    async def _end_of(self, task: asyncio.Task[None]) -> None:
+        """Returns when the task has ended; raises EngineDied where the server is silent to all."""
+        now = asyncio.get_running_loop().time
+        began = now()
+        while not task.done():
+            left = max(began, self._spoke) + self._settings.silence - now()
+            if left <= 0:
+                raise EngineDied(
+                    f"{self._settings.url}: not a word within {self._settings.silence} s"
+                )
+            await asyncio.wait({task}, timeout=left)
+
     async def _listen(self, asked: _Asked) -> None:
         """Hears a reply to its end; sends it anew while nothing was drawn."""
         async with self._room:
             for attempt in range(self._settings.retries + 1):
                 try:
                     async for event in self._events(asked):
+                        self._spoke = asyncio.get_running_loop().time()
                         self._dialect.hear(asked.heard, event)
                         new = len(asked.heard.tokens) - len(asked.versions)
                         asked.versions += [self._version] * new
@@ -219,14 +241,18 @@ class ServerEngine:
                 if line.startswith("data:") and data != "[DONE]":
                     yield json.loads(data)
 
-    async def _post(self, path: str, body: Any) -> dict[str, Any]:
+    async def _post(self, path: str, body: Any) -> None:
+        """A call that must succeed; raises EngineDied."""
         try:
-            answer = await self._client.post(path, json=body)
-            answer.raise_for_status()
+            silence = self._settings.silence
+            answer = await self._client.post(path, json=body, timeout=silence)
+            self._spoke = asyncio.get_running_loop().time()
         except httpx.HTTPError as error:
             raise EngineDied(f"{path} at {self._settings.url}: {error!r}") from error
-        found = answer.json() if answer.content else {}
-        return found if isinstance(found, dict) else {}
+        found = answer.json() if answer.is_success and answer.content else {}
+        if not answer.is_success or found.get("success") is False:
+            told = f"{answer.status_code} {answer.text[:500]}"
+            raise EngineDied(f"{path} at {self._settings.url}: {told}")
 
     def _as_told(self, asked: _Asked) -> Told:
         """What was heard when listening ended; raises EngineDied where it ended badly."""
@@ -237,6 +263,8 @@ class ServerEngine:
                 raise EngineDied("the engine was closed.")
             return self._made(asked, "abort")
         error = task.exception()
+        if heard.problem:
+            error = error or _Refused(*heard.problem)
         if isinstance(error, _Refused) and error.status < 500:
             return self._made(asked, "error", f"the server refuses ({error.status}): {error.text}")
         if isinstance(error, EngineDied):
@@ -246,8 +274,8 @@ class ServerEngine:
         if not heard.finish_reason:
             raise EngineDied(f"{self._settings.url}: the stream broke off")
         problem = self._problem(asked)
-        if problem:
-            return self._made(asked, "error", problem)
+        if problem:  # what was drawn answers another prompt, or cannot be trained on
+            return refused(replace(asked.ask, done=None), problem)
         return self._made(asked, REASONS.get(heard.finish_reason, "error"), heard.finish_reason)
 
     def _problem(self, asked: _Asked) -> str:
@@ -267,6 +295,10 @@ class ServerEngine:
         heard, ask = asked.heard, asked.ask
         num = min(len(heard.tokens), len(heard.logprobs))
         raw = tuple(heard.logprobs[:num])
+        versions = asked.versions[:num]
+        for label, first, stop in heard.spans:
+            if label.isdecimal():  # else it is that of weights which nobody published
+                versions[first:stop] = [int(label)] * len(versions[first:stop])
         return Told(
             sample=ask.sample,
             turn=ask.turn,
@@ -274,7 +306,7 @@ class ServerEngine:
             tokens=tuple(heard.tokens[:num]),
             logprobs=raw if ask.temperature else (0.0,) * num,
             raw_logprobs=raw,
-            versions=tuple(asked.versions[:num]),
+            versions=tuple(versions),
             finish_reason=reason,
             error=error if reason == "error" else "",
         )

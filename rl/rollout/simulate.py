@@ -173,10 +173,12 @@ def _dated(run: Simulation, what: Callable[[float], Event]) -> Event:
 
 
 def _update(run: Simulation, event: Published) -> None:
-    if run.settings.on_publish == "continue":
-        for number, engine in enumerate(run.engines):
-            engine.update(run.now, event.version, recompute=True)
-            run.changed.add(number)
+    if run.model.engine.running == "finish":
+        return
+    recompute = {"continue": False, "recompute": True}[run.model.engine.running]
+    for number, engine in enumerate(run.engines):
+        engine.update(run.now, event.version, recompute)
+        run.changed.add(number)
 
 
 def _admit(run: Simulation, command: Admit) -> None:

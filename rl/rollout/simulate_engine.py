@@ -24,6 +24,8 @@ class EngineModel:
         knee: rows above which a step takes longer, in proportion.
         prefill: tokens per second of one engine.
         prompt: tokens of a prompt; read once per group.
+        running: what becomes of replies in progress when weights are published: "continue",
+            "recompute" or "finish", as `config.engine.running`.
     """
 
     num_engines: int = 8
@@ -32,6 +34,7 @@ class EngineModel:
     knee: int = 64
     prefill: float = 8000.0
     prompt: int = 512
+    running: str = "recompute"
 
     def step_seconds(self, rows: int) -> float:
         """Seconds in which each of so many rows gets a token."""

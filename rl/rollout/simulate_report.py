@@ -56,11 +56,11 @@ VERL_7B = Cluster()
 # long: nothing is gained but overlap.
 GENERATION_BOUND = Cluster(train_all=40.0, train_half=80.0)
 
-# name -> what differs from the default settings; those that are colocated use all accelerators by
-# turns, others half of them for rollouts.
+# name -> what differs from the default settings and engines; those that are colocated use all
+# accelerators by turns, others half of them for rollouts.
 MODES: Mapping[str, Mapping[str, object]] = {
     "synchronous": {"colocated": True, "max_staleness": 0},
-    "one step off": {"max_staleness": 1, "on_publish": "finish"},
+    "one step off": {"max_staleness": 1, "running": "finish"},
     "abort by count": {"colocated": True, "abort_count": -1},
     "abort by time": {"colocated": True, "abort_seconds": -1.0},
     "both aborts": {"colocated": True, "abort_count": -1, "abort_seconds": -1.0},
@@ -78,6 +78,7 @@ def mode(name: str, cluster: Cluster, num_steps: int) -> tuple[RolloutSettings, 
     for field, value in (("abort_count", cluster.groups), ("abort_seconds", cluster.abort_seconds)):
         if field in differs:
             differs[field] = value
+    running = str(differs.pop("running", EngineModel.running))
     settings = RolloutSettings(
         group_size=cluster.group_size,
         batch_groups=cluster.groups,
@@ -86,7 +87,7 @@ def mode(name: str, cluster: Cluster, num_steps: int) -> tuple[RolloutSettings, 
         **differs,  # type: ignore[arg-type]
     )
     tokens = cluster.groups * cluster.group_size * MEAN_LENGTH
-    return settings, Model(EngineModel(engines), train_tokens=tokens / seconds)
+    return settings, Model(EngineModel(engines, running=running), train_tokens=tokens / seconds)
 
 
 def report(run: Simulation) -> dict[str, float]:

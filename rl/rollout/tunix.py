@@ -1,8 +1,9 @@
-"""Rollouts by a sampler of Tunix (`pip install google-tunix`), for text alone.
+"""Rollouts by a sampler of Tunix (`pip install 'cogvit-jax[tunix]'`), for text alone.
 
 Tunix decodes a batch from its first token to its last; so asks that come together are drawn as one
 batch, and each is told when the batch ends: there are no free rows, and an abort takes effect when
-a batch is through. What this adapter guards against, seen in google-tunix 0.1.7:
+a batch is through. What is drawn depends on the batch, unlike with our engines. What this adapter
+guards against, seen in google-tunix 0.1.7:
 
 - top_p = None is greedy, whatever the temperature; 1.0 is always given.
 - seed = None is the same key in every call, so that exploration repeats; every batch has its own.
@@ -10,6 +11,10 @@ a batch is through. What this adapter guards against, seen in google-tunix 0.1.7
   model's own beside those of the draw: only temperature 1 (where both are one) and 0 are taken.
 - the token that ends a reply is cut off, with its log probability; so replies are drawn to their
   full length, and cut here.
+- what equals the padding is seen by no later token, also where it was drawn: padding is -1, which
+  no token is (0 would be one of ours).
+
+`tunix_qwen3.py` makes its model of our parameters, and hands new ones over.
 """
 
 import asyncio
@@ -62,9 +67,6 @@ class Ids:
     tokens are given; -1 is no token.
     """
 
-    def __init__(self, pad: int = 0) -> None:
-        self.pad = pad
-
     def encode(self, text: str) -> list[int]:
         """Ids of a text."""
         return [int(word) for word in text.split()]
@@ -82,8 +84,8 @@ class Ids:
         return NO_TOKEN
 
     def pad_id(self) -> int:
-        """Fills up prompts; no prompt may hold it."""
-        return self.pad
+        """-1: fills up prompts, and is looked up as the last token, which nobody sees."""
+        return NO_TOKEN
 
 
 def make_sampler(model: Any, cache_size: int, layers: int, kv_heads: int, head_dim: int) -> Any:
@@ -96,8 +98,8 @@ def make_sampler(model: Any, cache_size: int, layers: int, kv_heads: int, head_d
         from tunix.generate import sampler  # type: ignore
     except ImportError as error:
         raise ConfigError(
-            "rollout.engine = 'tunix' needs google-tunix, which is not installed: "
-            "pip install google-tunix, or choose 'local'."
+            "a sampler of Tunix needs google-tunix, which is not installed: "
+            "pip install google-tunix, or draw with rl.rollout.local.LocalEngine."
         ) from error
     cache = sampler.CacheConfig(cache_size, layers, kv_heads, head_dim)
     return sampler.Sampler(model, Ids(), cache)
@@ -112,8 +114,8 @@ class TunixEngine:
     Args:
         sampler: of `make_sampler`.
         settings: of batches.
-        update: (sampler, params) -> None puts published parameters into the sampler; by default
-            they are its `transformer_state`.
+        update: (sampler, params) -> None puts published parameters into the sampler, such as
+            `tunix_qwen3.update`; by default they are its `transformer_state`.
     """
 
     def __init__(

@@ -6,10 +6,15 @@ a part is the one without a break.
 """
 
 import asyncio
+import base64
+import contextlib
+import io
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from PIL import Image
 from starlette.applications import Starlette
 from starlette.requests import Request as Http
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -18,6 +23,7 @@ from starlette.routing import Route
 MAX_LENGTH = 64
 VLLM = {
     *("prompt", "max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty"),
+    *("presence_penalty", "frequency_penalty", "return_weight_versions"),
     *("seed", "stop_token_ids", "ignore_eos", "include_stop_str_in_output", "skip_special_tokens"),
     *("logprobs", "return_token_ids", "stream", "request_id", "model"),
 }
@@ -37,6 +43,12 @@ class Fake:
         pause: seconds between events.
         holds: streams stop after their first event until this is False.
         incremental: SGLang's events hold new tokens alone.
+        gives_up: (status, words) with which a stream ends after its first event, as servers end
+            what they cannot go on with.
+        spans: (label, first, stop) of weights, told at the end of a reply.
+        one_by_one: streams wait for each other.
+        cell: pixels of a side of what is one token of a picture.
+        on_update: called with the folder of new weights.
         calls: (path, JSON) of all calls.
     """
 
@@ -45,8 +57,14 @@ class Fake:
     pause: float = 0.0
     holds: bool = False
     incremental: bool = False
+    gives_up: tuple[int, str] | None = None
+    spans: tuple[tuple[str, int, int], ...] = ()
+    one_by_one: bool = False
+    cell: int = 28
+    on_update: Callable[[str], None] = lambda folder: None
     calls: list[tuple[str, Any]] = field(default_factory=list)
     version: str = "default"
+    turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
 
 
 def app(fake: Fake) -> Starlette:
@@ -56,7 +74,9 @@ def app(fake: Fake) -> Starlette:
         body = json.loads(await http.body() or b"{}")
         fake.calls.append((http.url.path, body))
         if body.get("model_path") == "/lost":
-            return JSONResponse({"success": False, "message": "no such folder"})
+            return JSONResponse({"success": False, "message": "no such folder"}, 400)
+        if "model_path" in body:
+            fake.on_update(body["model_path"])
         fake.version = body.get("weight_version", fake.version)
         return JSONResponse({"success": True, "message": "done"})
 
@@ -64,16 +84,17 @@ def app(fake: Fake) -> Starlette:
         body = json.loads(await http.body())
         assert body.keys() <= VLLM
         fake.calls.append((http.url.path, body))
-        known = body["prompt"], body["max_tokens"], body["stop_token_ids"]
-        return _answer(fake, *known, _vllm_event)
+        known = body["max_tokens"], body["stop_token_ids"]
+        return _answer(fake, body["prompt"], *known, _vllm_event)
 
     async def sglang(http: Http) -> Response:
         body = json.loads(await http.body())
         assert body.keys() <= SGLANG
         fake.calls.append((http.url.path, body))
         sampling = body["sampling_params"]
-        known = body["input_ids"], sampling["max_new_tokens"], sampling["stop_token_ids"]
-        return _answer(fake, *known, _sglang_event)
+        known = sampling["max_new_tokens"], sampling["stop_token_ids"]
+        cells = sum(_cells(fake, url) - 1 for url in body.get("image_data", []))
+        return _answer(fake, [0] * cells + body["input_ids"], *known, _sglang_event)
 
     routes = [
         Route("/v1/completions", vllm, methods=["POST"]),
@@ -82,6 +103,7 @@ def app(fake: Fake) -> Starlette:
             Route(path, control, methods=["POST"])
             for path in (
                 *("/pause", "/resume", "/collective_rpc", "/pause_generation"),
+                *("/reset_prefix_cache", "/update_weight_version"),
                 *("/update_weights_from_disk", "/continue_generation", "/abort_request"),
             )
         ),
@@ -102,6 +124,12 @@ def logprob(token: int) -> float:
     return -(1 + token) / 10
 
 
+def _cells(fake: Fake, url: str) -> int:
+    """Tokens that a picture's placeholder stands for."""
+    width, height = Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))).size
+    return (width // fake.cell) * (height // fake.cell)
+
+
 def _answer(fake: Fake, ids, limit, stop, event) -> Response:
     if fake.busy:
         fake.busy -= 1
@@ -111,19 +139,48 @@ def _answer(fake: Fake, ids, limit, stop, event) -> Response:
     tokens = reply(ids, limit, stop)
     reason = "stop" if tokens[-1] in stop else "length"
 
-    async def events():
-        for number, start in enumerate(range(0, len(tokens), 2)):
-            if fake.breaks_after and number == fake.breaks_after:
-                raise ConnectionError("the machine is gone")
-            ends = reason if start + 2 >= len(tokens) else None
-            said = event(fake, tokens[: start + 2], start, len(ids), ends)
-            yield f"data: {json.dumps(said)}\n\n"
-            await asyncio.sleep(fake.pause)
-            while fake.holds:
-                await asyncio.sleep(0.01)
-        yield "data: [DONE]\n\n"
+    return StreamingResponse(
+        _in_turn(fake, _events(fake, tokens, len(ids), reason, event)),
+        media_type="text/event-stream",
+    )
 
-    return StreamingResponse(events(), media_type="text/event-stream")
+
+async def _in_turn(fake: Fake, lines):
+    async with fake.turn if fake.one_by_one else contextlib.nullcontext():
+        async for line in lines:
+            yield line
+
+
+async def _events(fake: Fake, tokens: list[int], num_prompt: int, reason: str, event):
+    for number, start in enumerate(range(0, len(tokens), 2)):
+        if fake.breaks_after and number == fake.breaks_after:
+            raise ConnectionError("the machine is gone")
+        ends = reason if start + 2 >= len(tokens) else None
+        said = event(fake, tokens[: start + 2], start, num_prompt, ends)
+        if fake.gives_up and number:
+            said = _given_up(fake, said)
+        yield f"data: {json.dumps(said)}\n\n"
+        if fake.gives_up and number:
+            break
+        await asyncio.sleep(fake.pause)
+        while fake.holds:
+            await asyncio.sleep(0.01)
+    yield "data: [DONE]\n\n"
+
+
+def _given_up(fake: Fake, said: Any) -> Any:
+    """An error in vLLM's stream; in SGLang's the reason why a request was aborted."""
+    assert fake.gives_up is not None
+    status, words = fake.gives_up
+    if "meta_info" not in said:
+        return {"error": {"message": words, "type": "error", "param": None, "code": status}}
+    reason = {"type": "abort", "status_code": status, "message": words, "err_type": None}
+    return said | {"meta_info": said["meta_info"] | {"finish_reason": reason}}
+
+
+def _spans(fake: Fake, reason: str | None) -> Any:
+    found = [{"version": v, "start": start, "end": end} for v, start, end in fake.spans]
+    return {"weight_versions": found} if reason and found else {}
 
 
 def _vllm_event(fake, tokens, start, num_prompt, reason) -> Any:
@@ -135,6 +192,7 @@ def _vllm_event(fake, tokens, start, num_prompt, reason) -> Any:
         "logprobs": {"token_logprobs": [logprob(t) for t in new]},
         "finish_reason": reason,
         "prompt_token_ids": [0] * num_prompt if not start else None,
+        **_spans(fake, reason),
     }
     return {"id": "cmpl-0", "object": "text_completion", "choices": [choice]}
 
@@ -148,5 +206,6 @@ def _sglang_event(fake, tokens, start, num_prompt, reason) -> Any:
         "output_token_logprobs": [[logprob(t), t, None] for t in told],
         "weight_version": fake.version,
         "finish_reason": None if reason is None else {"type": reason},
+        **_spans(fake, reason),
     }
     return {"text": "", "output_ids": told, "meta_info": meta}

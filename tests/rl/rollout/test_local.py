@@ -15,7 +15,9 @@ from rl.rollout.requests import as_request
 from tests.mmtp import test_generate as plain
 from tests.mmtp import tiny_vlm
 
-PARAMS = tiny_vlm.init(plain.PLAIN)
+
+def params():
+    return tiny_vlm.init(plain.PLAIN)
 
 
 def asks(num: int, size: int = 2, max_new_tokens: int = 12, **options) -> list[Ask]:
@@ -30,7 +32,7 @@ def asks(num: int, size: int = 2, max_new_tokens: int = 12, **options) -> list[A
 
 @contextlib.asynccontextmanager
 async def opened(steps: int = 2, **options):
-    engine = Engine(plain.PLAIN, PARAMS, plain.SETTINGS)
+    engine = Engine(plain.PLAIN, params(), plain.SETTINGS)
     local = LocalEngine(engine, LocalSettings(steps=steps), **options)
     try:
         yield local
@@ -54,7 +56,7 @@ def test_order_and_company_do_not_change_what_is_told():
     assert told[0].tokens != told[1].tokens
     backwards = together(asked[::-1], steps=5)[::-1]
     assert [t.tokens for t in backwards] == [t.tokens for t in told]
-    direct = Engine(plain.PLAIN, PARAMS, plain.SETTINGS).generate([as_request(asked[3])])[0]
+    direct = Engine(plain.PLAIN, params(), plain.SETTINGS).generate([as_request(asked[3])])[0]
     assert told[3].tokens == tuple(direct.tokens.tolist())
     # Rows of a batch of another shape: rounding.
     np.testing.assert_allclose(told[3].logprobs, direct.logprobs, atol=5e-5)
@@ -111,7 +113,7 @@ def test_aborted_asks_go_on_where_they_were():
 
 def test_parameters_are_published_between_chunks():
     async def run():
-        async with opened(steps=1, take=lambda name: {"new": PARAMS}[name]) as local:
+        async with opened(steps=1, take=lambda name: {"new": params()}[name]) as local:
             tasks = [asyncio.ensure_future(local.generate(a)) for a in asks(4, 1, 40)]
             while local.stats()["running"] < 3:
                 await asyncio.sleep(0.001)
@@ -165,7 +167,7 @@ def test_a_failure_of_the_thread_fails_all_that_is_asked(monkeypatch):
             with pytest.raises(EngineDied, match="out of memory"):
                 await local.generate(asks(1)[0])
             with pytest.raises(EngineDied):
-                await local.publish(1, PARAMS)
+                await local.publish(1, params())
             return found
 
     found = asyncio.run(run())

@@ -135,6 +135,42 @@ def test_a_run_resumes_from_its_state_at_every_event(seed):
         fold(config, [event], state)
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"max_staleness": 0}, "too old when their turn comes .* max_staleness = 0"),
+        ({"batch_groups": 2}, "config.rollout.batch_groups = 2"),
+        ({"group_size": 1, "min_valid": 1}, "have 2 samples, and config.rollout.group_size = 1"),
+        ({"batch_groups": 6}, ""),
+        ({"max_staleness": 3}, ""),
+        ({"concurrency": 1}, ""),
+    ],
+)
+def test_settings_under_which_nothing_could_go_on_are_refused(changes, words):
+    """Instead of a resumed run that waits for ever."""
+    config = RolloutSettings(
+        group_size=2, batch_groups=4, concurrency=64, max_staleness=1, min_valid=1
+    )
+    rng = random.Random(1)
+    drive = Drive(config, lambda choices, _: rng.randrange(choices), check=False)
+    drive.begin()
+    for _ in range(4000):
+        assert drive.step()
+        versions = [drive.state.groups[group].version for group in drive.state.others]
+        if drive.state.version > 2 and len(versions) > 4 and versions[0] < drive.state.version:
+            break
+    drive.settings = dataclasses.replace(config, **changes)
+    if words:
+        with pytest.raises(ScheduleError, match=words):
+            drive.kill()
+        return
+    drive.kill()
+    version = drive.state.version
+    for _ in range(4000):
+        assert drive.step()
+    assert drive.state.version > version + 3
+
+
 def test_states_of_another_format_are_refused():
     value = schedule_json.to_json(State())
     with pytest.raises(ScheduleError, match="format 0"):

@@ -152,11 +152,47 @@ def test_silence_and_a_missing_server_are_deaths():
 
         async def silent():
             used = ServerEngine(ServerSettings(url, silence=0.2))
-            with pytest.raises(EngineDied, match="ReadTimeout"):
+            with pytest.raises(EngineDied, match=r"not a word within 0\.2 s"):
                 await used.generate(asks(1, stop=())[0])
             await used.close()
 
         asyncio.run(silent())
+
+
+def test_of_a_prompt_that_was_read_in_another_way_nothing_new_is_kept():
+    """The server cuts the picture into four, and the prompt has one place for it."""
+    visual = Visual(np.zeros((4, 48), np.uint8), (2, 2), 1)
+
+    async def run():
+        async with opened(Fake(cell=4), "sglang") as used:
+            (ask,) = asks(1, prompt=encoded([1, 12, 5], (visual,)), stop=())
+            first = await used.generate(ask)
+            numbers = (-1.0, -1.0)
+            told = dataclasses.replace(
+                first, tokens=(3, 4), logprobs=numbers, raw_logprobs=numbers, versions=(0, 0)
+            )
+            return first, await used.generate(resume(ask, told))
+
+    first, second = asyncio.run(run())
+    assert "cuts pictures in another way" in first.error
+    assert "cuts pictures in another way" in second.error
+    assert (first.tokens, second.tokens) == ((), (3, 4))
+
+
+def test_a_request_may_wait_its_turn_while_the_server_speaks_to_others():
+    """Six requests, one at a time: the last ones wait for longer than the limit of silence."""
+
+    async def run(url):
+        used = ServerEngine(ServerSettings(url, "vllm", silence=0.5))
+        started = time.monotonic()
+        told = await asyncio.gather(*(used.generate(ask) for ask in asks(6, stop=())))
+        await used.close()
+        return told, time.monotonic() - started
+
+    with served(Fake(pause=0.08, one_by_one=True)) as url:
+        told, seconds = asyncio.run(run(url))
+    assert {t.finish_reason for t in told} == {"length"}
+    assert seconds > 1.0
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -184,9 +220,40 @@ def test_weights_are_published_while_requests_wait(dialect):
             return await used.generate(asks(1)[0])
 
     assert set(asyncio.run(run()).versions) == {3}
-    paths = [path for path, _ in fake.calls[:3]]
-    assert paths[0].startswith("/pause")
-    assert paths[2] in ("/resume", "/continue_generation")
+    paths = [path for path, _ in fake.calls]
+    if dialect == "vllm":
+        wanted = ["/pause", "/collective_rpc", "/reset_prefix_cache", "/update_weight_version"]
+        assert paths == [*wanted, "/resume", "/v1/completions"]
+    else:
+        wanted = ["/pause_generation", "/update_weights_from_disk"]  # the second time in vain
+        assert paths == [*wanted, "/continue_generation", *wanted, "/generate"]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_request_that_the_server_gives_up_is_not_asked_again_where_it_is_the_requests_fault(
+    dialect,
+):
+    async def run(status):
+        async with opened(Fake(gives_up=(status, "no room")), dialect) as used:
+            return await used.generate(asks(1, stop=())[0])
+
+    told = asyncio.run(run(400))
+    assert told.finish_reason == "error"
+    assert "400" in told.error
+    assert "no room" in told.error
+    with pytest.raises(EngineDied, match="no room"):
+        asyncio.run(run(503))
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_tokens_are_marked_with_the_weights_that_the_server_says_drew_them(dialect):
+    spans = (("default", 0, 2), ("5", 2, 7), ("6", 7, 9))
+
+    async def run():
+        async with opened(Fake(spans=spans), dialect) as used:
+            return await used.generate(asks(1, stop=())[0])
+
+    assert asyncio.run(run()).versions == (0,) * 2 + (5,) * 5 + (6,) * 2
 
 
 def test_one_log_probability_is_enough_only_where_both_are_equal():

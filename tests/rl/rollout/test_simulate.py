@@ -125,6 +125,24 @@ def test_restarting_wastes_what_continuing_keeps():
         assert counts["generated"] == counts["trained"] + counts["wasted"]
 
 
+def test_replies_in_progress_go_on_under_new_weights_or_end_under_their_own():
+    """A long reply: of one version, or of all that were published while it ran."""
+    versions, seconds = {}, {}
+    settings, model = mode("asynchronous, η = 4", SMALL, 6)
+    model = dataclasses.replace(
+        model, train_tokens=model.train_tokens * 8
+    )  # engines are waited for
+    for running in ("finish", "continue", "recompute"):
+        events: list[Event] = []
+        engine = dataclasses.replace(model.engine, running=running)
+        run = simulate(settings, dataclasses.replace(model, engine=engine), record=events.append)
+        told = [event.tokens.versions for event in events if isinstance(event, Finished)]
+        versions[running] = max(len({version for version, _ in some}) for some in told)
+        seconds[running] = run.now
+    assert versions["finish"] == 1 < min(versions["continue"], versions["recompute"])
+    assert seconds["continue"] < seconds["recompute"]  # which reads again what was said
+
+
 def test_lengths_have_the_mean_that_the_trainer_is_timed_with():
     settings, model = mode("synchronous", VERL_7B, 1)
     lengths = [n for group in range(400) for n in draw(settings, model, 0, group).lengths]

@@ -10,11 +10,16 @@ import importlib.util
 import time
 from types import SimpleNamespace
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from cogvit_jax.settings import ConfigError
 from mmtp.data.encoded import Encoded
+from mmtp.models import decoder, rope
+from mmtp.models.decoder import DecoderSettings, resolve
+from rl.rollout import tunix_qwen3
 from rl.rollout.protocol import Ask, EngineDied, resume
 from rl.rollout.tunix import Ids, TunixEngine, TunixSettings, make_sampler
 from tests.mmtp import tiny_vlm
@@ -170,39 +175,144 @@ def test_ids_are_their_own_text():
     assert Ids().encode(Ids().decode([5, 0, 12])) == [5, 0, 12]
 
 
-@pytest.mark.skipif(not INSTALLED, reason="google-tunix is not installed")
-def test_tunix_itself():
-    """Sampling differs from ask to ask, and log probabilities are those of its own model."""
-    import jax
-    import jax.numpy as jnp
-    from flax import nnx
-    from tunix.models.qwen3 import model as qwen3
+def test_all_of_our_parameters_have_a_place_in_qwen3():
+    _, config = small()
+    params = decoder.init(jax.random.key(0), config)
+    found = tunix_qwen3.arrays(params)
+    assert sum(x.size for x in found.values()) == sum(x.size for x in jax.tree.leaves(params))
+    up = found["layers", 1, "mlp", "up_proj", "kernel"]
+    np.testing.assert_array_equal(up, params["blocks"]["mlp"]["up"]["kernel"][1])
+    untied = decoder.init(jax.random.key(0), dataclasses.replace(config, tied=False))
+    assert tunix_qwen3.arrays(untied)["lm_head", "w"].shape == (16, 20)
 
-    config = qwen3.ModelConfig(
-        num_layers=1,
-        vocab_size=16,
-        embed_dim=16,
-        hidden_dim=32,
-        num_heads=2,
-        head_dim=8,
-        num_kv_heads=1,
-        rope_theta=10_000,
-        norm_eps=1e-6,
-        use_tied_embedding=True,
+
+@pytest.mark.parametrize(
+    ("words", "changes"),
+    [
+        (r"config.decoder.qk_norm = False: .* has True", {"qk_norm": False}),
+        (r"config.decoder.sandwich_norms = True", {"sandwich_norms": True}),
+        (r"config.decoder.rope_theta = 10000.0: .* has 1000000.0", {"rope_theta": 1e4}),
+        (r"config.decoder.rotary_dim = 4: .* has 8", {"rotary_dim": 4}),
+    ],
+)
+def test_a_decoder_that_is_no_qwen3_is_refused(words, changes):
+    _, config = small()
+    with pytest.raises(ConfigError, match=words):
+        tunix_qwen3.check(dataclasses.replace(config, **changes))
+
+
+def small():
+    """Two layers of Qwen3: parameters as of `mmtp.models.vlm`, and the decoder's config."""
+    config = resolve(
+        DecoderSettings(
+            size="tiny",
+            width=16,
+            depth=2,
+            num_heads=2,
+            num_kv_heads=1,
+            head_dim=8,
+            mlp_dim=32,
+            vocab_size=20,
+            rotary_dim=8,
+            mrope_sections=(2, 1, 1),
+            rope_interleaved=False,
+            rope_theta=tunix_qwen3.THETA,
+            sandwich_norms=False,
+            qk_norm=True,
+            norm_eps=1e-6,
+        )
     )
-    model = qwen3.Qwen3(config, rngs=nnx.Rngs(0))
-    asked = asks(4, stop=(7,))
+    return make_params(config, 0), config
+
+
+def make_params(config, seed):
+    """With gains that are not 1, and logits large enough that greedy draws are no ties."""
+    params = decoder.init(jax.random.key(seed), config)
+    params["norm"]["scale"] = params["norm"]["scale"] * 3
+    for name in ("norm1", "norm2"):
+        gains = params["blocks"][name]["scale"]
+        params["blocks"][name]["scale"] = gains + 0.1 * jnp.arange(gains.shape[-1])[None]
+    return {"decoder": params}
+
+
+def table(params, config, ask, told):
+    """Our log-probabilities `[tokens, vocabulary]` of what may follow, at each token told."""
+    ids = jnp.asarray([*ask.prompt.tokens.tolist(), *told.tokens], jnp.int32)[None]
+    inputs = decoder.make_inputs(
+        config, rope.text_positions(*ids.shape), jnp.ones(ids.shape, jnp.int32)
+    )
+    params = params["decoder"]
+    x = decoder.embed(params, config, ids)
+    hidden, _ = decoder.run(params, config, x, inputs)
+    logits = decoder.logits(params, config, decoder.final_norm(params, config, hidden))
+    first = len(ask.prompt.tokens) - 1
+    return np.asarray(jax.nn.log_softmax(logits[0, first:-1], axis=-1))
+
+
+def assert_ours(params, config, ask, told):
+    """What was told has the log-probabilities of our model on these parameters."""
+    found = table(params, config, ask, told)
+    if not ask.temperature:
+        assert tuple(found.argmax(axis=-1).tolist()) == told.tokens
+        assert set(told.logprobs) == {0.0}
+    picked = found[np.arange(len(told.tokens)), list(told.tokens)]
+    np.testing.assert_allclose(told.raw_logprobs, picked, atol=2e-5)
+
+
+@pytest.fixture
+def as_tunix_needs():
+    """It adds arrays of unequal rank."""
+    jax.config.update("jax_numpy_rank_promotion", "allow")
+    yield
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.mark.skipif(not INSTALLED, reason="google-tunix is not installed")
+@pytest.mark.filterwarnings("default")
+@pytest.mark.usefixtures("as_tunix_needs")
+def test_tunix_draws_from_our_model_before_and_after_its_weights_change():
+    params, config = small()
+    new = make_params(config, 1)
+    # Prompts of unequal lengths; token 0 and the last one stand in them and are drawn like others.
+    prompts = [[1, 4, 5], [0, 7], [19, 0, 0, 3, 2], [6]]
+    asked = [
+        dataclasses.replace(a, prompt=text(ids), stop=(13,), max_new_tokens=24)
+        for a, ids in zip(asks(4), prompts, strict=True)
+    ]
+    greedy = [dataclasses.replace(a, temperature=0.0) for a in asked]
 
     async def run():
-        async with opened(make_sampler(model, 32, 1, 1, 8)) as used:
-            return await asyncio.gather(*map(used.generate, asked))
+        model = tunix_qwen3.make_model(params, config)
+        sampler = make_sampler(model, 48, config.depth, config.num_kv_heads, config.head_dim)
+        async with opened(sampler, update=tunix_qwen3.update) as used:
+            first = await asyncio.gather(*map(used.generate, [*asked, *greedy]))
+            await used.publish(3, new)
+            second = await asyncio.gather(*map(used.generate, [*asked, *greedy]))
+            part = dataclasses.replace(first[2], **{n: getattr(first[2], n)[:4] for n in PER_TOKEN})
+            return first, second, await used.generate(resume(asked[2], part))
 
-    told = asyncio.run(run())
-    assert len({t.tokens for t in told}) > 1
-    for ask, found in zip(asked, told, strict=True):
-        ids = jnp.asarray([*ask.prompt.tokens, *found.tokens])[None]
-        mask = jnp.tril(jnp.ones((ids.shape[1], ids.shape[1]), bool))[None]
-        logits, _ = model(ids, jnp.arange(ids.shape[1])[None], None, mask)
-        table = np.asarray(jax.nn.log_softmax(logits[0, 2:-1].astype(jnp.float32), axis=-1))
-        wanted = table[np.arange(len(found.tokens)), list(found.tokens)]
-        np.testing.assert_allclose(found.raw_logprobs, wanted, atol=1e-4)
+    first, second, resumed = asyncio.run(run())
+    for ask, before, after in zip([*asked, *greedy], first, second, strict=True):
+        assert_ours(params, config, ask, before)
+        assert_ours(new, config, ask, after)
+        for told in (before, after):
+            assert 13 not in told.tokens[:-1]
+            assert told.finish_reason == ("stop" if told.tokens[-1] == 13 else "length")
+            assert len(told.tokens) == 24 or told.finish_reason == "stop"
+        assert set(before.versions) == {0}
+        assert set(after.versions) == {3}
+    drawn = [token for told in (*first[:4], *second[:4]) for token in told.tokens]
+    assert 0 in drawn
+    assert len({told.tokens for told in first}) > 4
+    # An aborted reply goes on under the new weights; what was said before keeps its numbers.
+    assert resumed.tokens[:4] == first[2].tokens[:4]
+    assert resumed.raw_logprobs[:4] == first[2].raw_logprobs[:4]
+    assert resumed.versions == (0,) * 4 + (3,) * (len(resumed.tokens) - 4)
+    fresh = table(new, config, asked[2], resumed)
+    picked = fresh[np.arange(len(resumed.tokens)), list(resumed.tokens)]
+    np.testing.assert_allclose(resumed.raw_logprobs[4:], picked[4:], atol=2e-5)
+
+
+def text(ids):
+    """A prompt of text alone."""
+    return Encoded(np.array(ids, np.int32), np.zeros(len(ids), bool), (), 0, "p")
