@@ -18,7 +18,7 @@ class CurriculumSettings:
     """`config.curriculum`.
 
     Attributes:
-        seed: of all draws.
+        seed: of all draws; `config.seed`, whatever stands here.
         difficulties: that are drawn.
         chinese: share of tasks in Chinese.
         offline: JSON file {"category/difficulty": pass rate}; "" = none.

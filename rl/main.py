@@ -7,17 +7,22 @@ episodes and the curriculum come back with the weights.
 
 from cogvit_jax import commands, launch, run_dir
 from cogvit_jax.programs import EXPECTED_ERRORS
+from rl.executors.keep import GivenUp
 from rl.fidelity import ImagesLost
+from rl.lead import LeadFailed
 from rl.programs import build
+from rl.rollout.driver import Unanswered
 from rl.rollout.event_log import LogError
 from rl.rollout.schedule_state import ScheduleError
 from rl.weights_manifest import WeightsCorrupt
+from rl.weights_shared import PublishingFailed
 
 
 def main(argv: list[str]) -> None:
     """Entry point under absl."""
     workdir = str(run_dir.WORKDIR.value)
-    expected = (*EXPECTED_ERRORS, ImagesLost, LogError, ScheduleError, WeightsCorrupt)
+    stopped = (GivenUp, ImagesLost, LeadFailed, PublishingFailed, Unanswered)
+    expected = (*EXPECTED_ERRORS, *stopped, LogError, ScheduleError, WeightsCorrupt)
     launch.start(argv, lambda config: build(config, workdir=workdir), expected)
 
 

@@ -18,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import count, islice
 from pathlib import Path
 
@@ -158,7 +158,7 @@ class Spans:
             self._num_saved = self._num_done
             self.num_lost += new - len(kept)
         with Path(path).open("a", encoding="utf-8") as file:
-            file.writelines(f"{json.dumps(asdict(span), ensure_ascii=False)}\n" for span in kept)
+            file.writelines(f"{json.dumps(vars(span), ensure_ascii=False)}\n" for span in kept)
         return len(kept)
 
     def _begin(self, lane: str, start: float, stop: float) -> None:

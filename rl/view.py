@@ -11,21 +11,13 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 from cogvit_jax import run_dir
 from cogvit_jax.settings import ConfigError
 from mmtp.data.tokenizer import Tokenizer, load_tokenizer
-from rl import spans
+from rl import spans, store
 from rl.viewing import curves, samples, samples_page, timeline
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser that ends with one line, as the other programs do."""
-
-    def error(self, message: str) -> NoReturn:
-        """Says what is wrong with the arguments."""
-        sys.exit(f"error: {' '.join(message.split())} (see --help)")
+from rl.viewing.arguments import Parser
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -74,7 +66,7 @@ def show_samples(options: argparse.Namespace) -> str:
 
 def show_timeline(options: argparse.Namespace) -> str:
     """Writes a picture of the last seconds, and a trace of all for https://ui.perfetto.dev."""
-    recorded = spans.read(options.run / samples.FOLDER / spans.FILE)
+    recorded = spans.read(options.run / store.FOLDER / spans.FILE)
     path = options.output or options.run / "timeline.png"
     timeline.draw(recorded, options.seconds).savefig(path, dpi=110)
     trace = path.with_suffix(".trace.json")

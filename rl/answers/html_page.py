@@ -12,7 +12,6 @@ from rl.answers.colours import Colour, parse_colour
 from rl.answers.markup import Node, parse
 
 TEXTS = ("h1", "h2", "p", "button", "li")  # hold text
-BOXES = ("body", "div", "ul")  # hold elements
 MAX_PIXELS = 2000
 _STYLE = frozenset(("style",))
 _ALLOWED = {

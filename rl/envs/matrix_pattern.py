@@ -1,6 +1,6 @@
 """Which cell completes a matrix of 3 x 3: one rule for each attribute, along rows or columns.
 
-The right option is the only one that fits: every rule of the library that agrees with the eight
+The right option is the only one that fits: every known rule that agrees with the eight
 cells shown predicts the same ninth. The options are the corners of a cube of attributes (Hu et al.
 2021, "Stratified rule-aware network", on how RAVEN's own options give the answer away): each value
 is as frequent among them as its alternative, so that nothing can be read off the options alone.

@@ -15,7 +15,7 @@ NAMES = ("solve", "compute", "find_it", "work")
 ASKS = {
     "en": (
         "Write a Python function {name}({arguments}) that returns {what}.\n{examples}\n"
-        "Answer with the code alone (the standard library may be used)."
+        "Answer with the code alone (Python's standard modules may be used)."
     ),
     "zh": (
         "写一个Python函数{name}({arguments})，返回{what}。\n{examples}\n"

@@ -62,7 +62,7 @@ class Host:
 
 
 class RayActor:
-    """An `Actor` of Ray's. Made by `RayExecutor.start`."""
+    """An `Actor` of Ray's. Made by the `start` of `executor`."""
 
     def __init__(self, ray: Any, name: str, handle: Any, hang_seconds: float) -> None:
         self.pid = 0

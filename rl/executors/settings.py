@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from cogvit_jax.settings import ConfigError, unknown
 
-KINDS = ("inprocess", "processes", "ray")
+KINDS = ("inprocess", "processes", "ray", "servers")
 TRANSPORTS = ("files", "tcp")
 
 
@@ -14,8 +14,10 @@ class ExecutorSettings:
 
     Attributes:
         kind: "inprocess": in the trainer's process; "processes": in others of this machine; "ray":
-            in those of a Ray cluster (`pip install 'ray>=2.50'`).
-        engines: rollout engines; with kind "inprocess" they take turns at the first device.
+            in those of a Ray cluster (`pip install 'ray>=2.50'`); "servers": vLLM or SGLang, which
+            run already and read weights from `folder`.
+        engines: rollout engines; with kind "inprocess" they take turns at the first device, with
+            "servers" there are as many as those.
         rewards: processes that judge; 0 = the trainer's, in threads.
         address: of a Ray cluster, such as "auto"; "" = one is started on this machine, and ended
             with the run.
@@ -23,6 +25,8 @@ class ExecutorSettings:
             "tcp" from the trainer's memory.
         folder: of transport "files"; "" = rollouts/weights of the workdir. On one machine a folder
             of memory, such as /dev/shm/weights, spares the disk.
+        servers: URLs, with kind "servers".
+        dialect, model, logprobs: of the servers, see `rl.rollout.server.ServerSettings`.
         env: (name, value) of environment variables that engines start with; "{number}" in a value
             is the engine's, such as ("CUDA_VISIBLE_DEVICES", "{number}").
         cpus, gpus: what Ray sets aside for an engine.
@@ -40,6 +44,10 @@ class ExecutorSettings:
     address: str = ""
     transport: str = "files"
     folder: str = ""
+    servers: tuple[str, ...] = ()
+    dialect: str = "sglang"
+    model: str = ""
+    logprobs: str = ""
     env: tuple[tuple[str, str], ...] = ()
     cpus: float = 1.0
     gpus: float = 0.0
@@ -61,10 +69,15 @@ def check(settings: ExecutorSettings, path: str = "config.executor") -> None:
             raise ConfigError(f"{path}.{name} = {getattr(settings, name)} must be {value} or more.")
     if settings.hang_seconds <= 0:
         raise ConfigError(f"{path}.hang_seconds = {settings.hang_seconds} must be above 0.")
-    if settings.kind == "inprocess" and settings.rewards:
+    if settings.kind in ("inprocess", "servers") and settings.rewards:
         raise ConfigError(
-            f"{path}.rewards = {settings.rewards}: with kind 'inprocess' there are no processes "
-            "for them; set it to 0, or kind to 'processes' or 'ray'."
+            f"{path}.rewards = {settings.rewards}: with kind {settings.kind!r} there are no "
+            "processes for them; set it to 0, or kind to 'processes' or 'ray'."
+        )
+    if bool(settings.servers) != (settings.kind == "servers"):
+        raise ConfigError(
+            f"{path}.servers = {settings.servers} with kind {settings.kind!r}: give the URLs of "
+            "servers with kind 'servers', and none with another."
         )
 
 

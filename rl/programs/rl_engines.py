@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from rl.executors import inprocess, processes, ray_cluster
 from rl.executors.actors import Executor
 from rl.executors.keep import Patience
 from rl.executors.settings import ExecutorSettings
+from rl.lead import ALONE, Lead
+from rl.programs.rl_servers import Folders, check_servers, make_server
 from rl.programs.rl_settings import Read
 from rl.rewards.remote import RemoteRewards
 from rl.rewards.reward_settings import read, recipe_of
@@ -27,8 +31,10 @@ from rl.rollout.local import LocalEngine
 from rl.rollout.pool import EnginePool
 from rl.rollout.protocol import RolloutEngine
 from rl.rollout.worker import RemoteEngine, Where
+from rl.store import FOLDER
 from rl.types import Rollout, Verdict
-from rl.weights import Published, Publisher
+from rl.weights import Published
+from rl.weights_shared import SharedPublisher
 from rl.weights_store import Store, folder_store, memory_store
 from rl.weights_tcp import serve
 
@@ -36,18 +42,20 @@ EXECUTORS: dict[str, Callable[[ExecutorSettings], Executor]] = {
     "inprocess": inprocess.executor,
     "processes": processes.executor,
     "ray": ray_cluster.executor,
+    "servers": inprocess.executor,  # of rewards; the servers run already
 }
 
 
 class Engines:
     """What a run needs of other processes, or of this one in their place."""
 
-    def __init__(self, found: Read) -> None:
+    def __init__(self, found: Read, lead: Lead = ALONE) -> None:
         """Starts nothing yet."""
-        self._found, self._settings = found, found.executor
+        self._found, self._settings, self._lead = found, found.executor, lead
+        self._near = found.executor.kind == "inprocess"
         self._patience = Patience(self._settings.restarts, self._settings.backoff_seconds)
         self._closing = contextlib.ExitStack()
-        self._publisher: Publisher | None = None
+        self._publisher: SharedPublisher | Folders | None = None
         self._rewards: RewardSystem | RemoteRewards | None = None
         self._pool: EnginePool | None = None
 
@@ -65,14 +73,27 @@ class Engines:
             recipe_of(options, source)
         kind = self._settings.kind
         self._executor = choose(EXECUTORS, kind, "config.executor.kind")(self._settings)
-        if kind != "inprocess":
-            self._publisher = Publisher(self._open_store(), self._found.weights)
+        if kind == "servers":
+            check_servers(self._settings, sources)
+            self._publisher = Folders(self._found, self._folder)
+        elif not self._near:
+            self._publisher = SharedPublisher(self._open_store(), self._found.weights, self._lead)
 
     def publish(self, version: int, params: Any) -> Any:
-        """Gives what engines take; on the trainer's thread, for its next step may donate these."""
-        if self._publisher is None:
+        """Gives what engines take; on the trainer's thread, for its next step may donate these.
+
+        All processes call it, after the first one has called `open`, and it alone uses the result.
+        """
+        if self._near:
             return to_engine(self._found, params)
+        if self._publisher is None:
+            store = folder_store(self._folder)
+            self._publisher = SharedPublisher(store, self._found.weights, self._lead)
         return self._publisher.publish(version, params)
+
+    def leave(self) -> None:
+        """Ends what `publish` uses, in a process that has not called `open`."""
+        self._close_store()
 
     def pool(self, version: int, given: Any) -> EnginePool:
         """The engines, which are being started; on the driver's event loop.
@@ -81,19 +102,14 @@ class Engines:
             version: of the policy.
             given: what `publish` gave for it.
         """
-        far = self._publisher is not None
-        make = self._make_remote if far else self._make_local
-        arrived = _arrived if far else None
-        self._pool = EnginePool(
-            self._settings.engines, make, version, given, self._patience, arrived
-        )
+        make, num = self._make_remote, self._settings.engines
+        if self._near:
+            make = self._make_local
+        elif self._settings.servers:
+            make, num = partial(make_server, self._settings), len(self._settings.servers)
+        arrived = None if self._near else _arrived
+        self._pool = EnginePool(num, make, version, given, self._patience, arrived)
         return self._pool
-
-    def figures(self) -> dict[str, float]:
-        """How many engines work, and how many have died; from any thread."""
-        if self._pool is None:
-            return {}
-        return {f"rl/rollout/{name}": value for name, value in self._pool.health().items()}
 
     async def score(self, rollout: Rollout) -> Verdict:
         """The reward of a rollout."""
@@ -120,13 +136,16 @@ class Engines:
             host, port = self._closing.enter_context(serve(store, address))
             self._where = Where(host=host, port=port)
             return store
-        default = Path(self._found.workdir).absolute() / "rollouts" / "weights"
-        folder = Path(self._settings.folder or default)
-        self._where = Where(folder=str(folder))
-        store = folder_store(folder)
+        self._where = Where(folder=str(self._folder))
+        store = folder_store(self._folder)
         _clear(store)
         self._closing.callback(_clear, store)
         return store
+
+    @property
+    def _folder(self) -> Path:
+        default = Path(self._found.workdir).absolute() / FOLDER / "weights"
+        return Path(self._settings.folder or default)
 
     def _close_store(self) -> None:
         if self._publisher is not None:
@@ -165,12 +184,39 @@ def make_engine(found: Read, version: int, params: Any) -> LocalEngine:
 
 
 def to_engine(found: Read, params: Any) -> Any:
-    """A copy of parameters where the engine is; the training step gives its own away."""
+    """A copy of parameters where the engine is; the training step gives its own away.
+
+    All processes call it together; the first one gets the copy, the others None in its place.
+    """
     target = NamedSharding(one_device(), PartitionSpec())
-    return jax.tree.map(lambda x: jax.device_put(jnp.copy(x), target), params)
+    if jax.process_count() == 1:
+        return jax.device_put(_copied(params), target)
+    return jax.tree.map(functools.partial(_gather, target), params)
 
 
-async def _arrived(written: Future[Published]) -> None:
+@jax.jit
+def _copied(params: Any) -> Any:
+    """In one call, whose results share no memory with what they are of (device_put may)."""
+    return jax.tree.map(jnp.copy, params)
+
+
+def _gather(target: NamedSharding, array: jax.Array) -> jax.Array | None:
+    """The whole of an array that several processes have parts of, as a copy."""
+    assert isinstance(array.sharding, NamedSharding)
+    whole = _replicated(NamedSharding(array.sharding.mesh, PartitionSpec()))(array)
+    if jax.process_index():
+        return None
+    (device,) = target.device_set
+    (found,) = (shard.data for shard in whole.addressable_shards if shard.device == device)
+    return jax.make_array_from_single_device_arrays(array.shape, target, [found])
+
+
+@functools.cache
+def _replicated(placed: NamedSharding) -> Callable[[jax.Array], jax.Array]:
+    return jax.jit(jnp.copy, out_shardings=placed)
+
+
+async def _arrived(written: Future[Any]) -> None:
     await asyncio.shield(asyncio.wrap_future(written))
 
 

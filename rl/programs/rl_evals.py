@@ -16,8 +16,10 @@ from cogvit_jax.settings import ConfigError
 from mmtp.data.encoded import Encoded
 from mmtp.data.records import Image, Text
 from mmtp.evals.heldout import spread
+from mmtp.programs.vlm_statistics import with_router_bias
 from rl.counterfactual import blanked
 from rl.envs import CATEGORIES
+from rl.lead import ALONE, Lead
 from rl.programs.rl_engines import make_engine, to_engine
 from rl.programs.rl_settings import Read
 from rl.programs.rl_tasks import EVALUATED, TaskSettings, chosen, held_out
@@ -47,7 +49,7 @@ class EvalSettings:
     categories: tuple[str, ...] = ()
 
 
-def make_evaluators(found: Read) -> dict[str, Evaluator]:
+def make_evaluators(found: Read, lead: Lead = ALONE) -> dict[str, Evaluator]:
     """`heldout` and `blank`, each with `reward` and `reward/CATEGORY`."""
     options = settings.read(EvalSettings, found.config.evals, "config.evals")
     if options.temperature < 0 or options.tasks < 0:
@@ -59,13 +61,13 @@ def make_evaluators(found: Read) -> dict[str, Evaluator]:
         return {}
     chosen(TaskSettings(options.categories), EVALUATED)  # refused now rather than later
     tasks = functools.cache(lambda: held_out(found.config, options.tasks, options.categories))
-    evaluators = {"heldout": make_evaluator(found, options, tasks, lambda prompt: prompt)}
+    evaluators = {"heldout": make_evaluator(found, options, tasks, lambda prompt: prompt, lead)}
     if options.blank:
 
         def seen() -> list[Task]:
             return [task for task in tasks() if pictures_of(task)]
 
-        evaluators["blank"] = make_evaluator(found, options, seen, blanked)
+        evaluators["blank"] = make_evaluator(found, options, seen, blanked, lead)
     return evaluators
 
 
@@ -74,11 +76,20 @@ def make_evaluator(
     options: EvalSettings,
     tasks: Callable[[], Sequence[Task]],
     change: Callable[[Encoded], Encoded],
+    lead: Lead = ALONE,
 ) -> Evaluator:
-    """params -> mean rewards of these tasks, which are drawn when they are needed."""
+    """params -> mean rewards of these tasks, which are drawn when they are needed.
+
+    Of several processes the first one plays, and the others get nothing.
+    """
 
     def evaluate(params: Any) -> dict[str, Any]:
-        played = asyncio.run(_play(found, options, tasks(), change, params))
+        weights = {name: value for name, value in params.items() if name != "statistics"}
+        given = to_engine(found, with_router_bias(weights, params.get("statistics")))
+        return lead.do(lambda: measure(given)) or {}
+
+    def measure(given: Any) -> dict[str, Any]:
+        played = asyncio.run(_play(found, options, tasks(), change, given))
         by_source: dict[str, list[float]] = {}
         for rollout, verdict in played:
             if verdict.value is not None:
@@ -95,10 +106,9 @@ async def _play(
     options: EvalSettings,
     tasks: Sequence[Task],
     change: Callable[[Encoded], Encoded],
-    params: Any,
+    given: Any,
 ) -> "_Played":
-    params = {name: value for name, value in params.items() if name != "statistics"}
-    engine = make_engine(found, 0, to_engine(found, params))
+    engine = make_engine(found, 0, given)
     rewards = RewardSystem(reward_settings.read(found.config.rewards, "config.rewards"))
     sampling = replace(found.sampling, temperature=options.temperature)
     pairs = [(CATEGORIES[task.category], task) for task in tasks]

@@ -13,16 +13,20 @@ from jax.experimental import multihost_utils
 from cogvit_jax import settings
 from rl.counterfactual import GREY
 from rl.fidelity import Evidence, FidelitySettings, Gate
+from rl.lead import ALONE, Lead
 from rl.programs.rl_batch import Built
 from rl.scoring import Score
+
+KNOWN = ("mask", "versions", "sample", "rollout_logprobs")
 
 Inspect = Callable[[Built, Any, dict[str, Any]], dict[str, float]]
 
 
-def make_inspect(config: Any, score: Score) -> Inspect:
+def make_inspect(config: Any, score: Score, lead: Lead = ALONE) -> Inspect:
     """(batch on the host, the policy before the step, batch on the devices) -> figures.
 
-    Nothing is done between the steps of `config.fidelity.every`.
+    Nothing is done between the steps of `config.fidelity.every`. All processes score the batch;
+    process 0, which knows whose tokens they are, judges for all.
 
     Raises:
         ConfigError: a field is out of range.
@@ -34,14 +38,19 @@ def make_inspect(config: Any, score: Score) -> Inspect:
             return {}
         blind = {**arrays, "image": _greyed(arrays["image"])}
         seen, unseen = (_on_host(score(params, batch)) for batch in (arrays, blind))
-        evidence, fresh = _evidence(built, arrays, seen, unseen)
+        known = {name: _on_host(arrays[name]) for name in KNOWN}
+        return lead.do(lambda: judge(built, known, seen, unseen)) or {}
+
+    def judge(
+        built: Built, known: dict[str, np.ndarray], seen: np.ndarray, unseen: np.ndarray
+    ) -> dict[str, float]:
+        evidence, fresh = _evidence(built, known, seen, unseen)
         # Tokens of older versions differ by what was learned since, most of all where pictures
         # matter; then only the comparison with the blind trainer tells.
         limits = gate.settings
         if not fresh:
             limits = dataclasses.replace(limits, max_gap=math.inf)
-        found = Gate(limits, gate.failed).check(built.step, evidence)
-        return found
+        return Gate(limits, gate.failed).check(built.step, evidence)
 
     return inspect
 
@@ -51,11 +60,10 @@ def _greyed(image: dict[str, Any]) -> dict[str, Any]:
 
 
 def _evidence(
-    built: Built, arrays: dict[str, Any], seen: np.ndarray, unseen: np.ndarray
+    built: Built, known: dict[str, np.ndarray], seen: np.ndarray, unseen: np.ndarray
 ) -> tuple[Evidence, bool]:
     """Of the tokens that the newest policy drew, or of all where there are none such; and which."""
-    names = ("mask", "versions", "sample", "rollout_logprobs")
-    mask, versions, sample, rollout = (_on_host(arrays[name]) for name in names)
+    mask, versions, sample, rollout = (known[name] for name in KNOWN)
     trained = mask > 0
     newest = trained & (versions == built.step)
     fresh = bool(newest.any())

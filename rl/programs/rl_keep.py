@@ -1,5 +1,6 @@
 """What is kept of every batch: its rollouts on disk, and figures of its sources."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,25 +14,21 @@ from rl.types import TrainingSample, Verdict
 KEEP_FILES = 50  # of the newest batches
 
 
-class Kept:
-    """Writes `step_000041.jsonl` of every batch and remembers the figures of the newest.
+Keep = Callable[[int, list[Group], dict[SampleId, Episode], np.ndarray], dict[str, float]]
 
-    Args:
-        folder: of the files.
+
+def make_keep(folder: Path) -> Keep:
+    """(step, groups, episodes, advantages of its valid samples in order) -> figures of the batch.
+
+    Writes `step_000041.jsonl` of every batch into the folder; figures are those of `rl.metrics`.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._figures: dict[str, float] = {}
-
     def keep(
-        self,
         step: int,
         groups: list[Group],
         episodes: dict[SampleId, Episode],
         advantages: np.ndarray,
-    ) -> None:
-        """Takes a batch; `advantages` of its valid samples, in order."""
+    ) -> dict[str, float]:
         items: list[store.Item] = []
         gained = iter(advantages.tolist())
         for group in groups:
@@ -39,14 +36,12 @@ class Kept:
                 episode = episodes[sample.id]
                 verdict = Verdict("value", sample.reward, "reward", details=sample.details or {})
                 items += [episode.rollout, verdict, _row(group, episode, sample, next(gained))]
-        self._figures = metrics.measure(_rows(step, groups))
-        store.write(self._folder / f"step_{step:06d}.jsonl", items)
-        for old in sorted(self._folder.glob("step_*.jsonl"))[:-KEEP_FILES]:
-            old.unlink()
+        store.write(folder / f"step_{step:06d}.jsonl", items)
+        for old in sorted(folder.glob("step_*.jsonl"))[:-KEEP_FILES]:
+            store.remove(old)
+        return metrics.measure(_rows(step, groups))
 
-    def figures(self) -> dict[str, float]:
-        """Of the newest batch; see `rl.metrics`."""
-        return self._figures
+    return keep
 
 
 def _rows(step: int, groups: list[Group]) -> metrics.Rows:

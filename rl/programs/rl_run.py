@@ -2,24 +2,32 @@
 
 The trainer's thread takes batches, scores them under reference and teachers, and hands weights
 over; everything else happens on the event loop of the driver's thread.
+
+Of several processes that train, the first one has the driver. All of them make the same calls in
+the same order: what they compute together (scoring, publishing, steps) they just do, what needs the
+driver goes through `Plan.lead`.
 """
 
 import asyncio
 import concurrent.futures
 import dataclasses
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 
-from cogvit_jax.program import BatchArrays, TrainState
+from cogvit_jax.program import BatchArrays, Interrupted, TrainState
+from cogvit_jax.settings import ConfigError
+from rl.lead import ALONE, Lead
 from rl.programs.rl_batch import Built
-from rl.resident import Resident
+from rl.resident import Visits, visit
 from rl.rollout import schedule, schedule_checks, schedule_json
-from rl.rollout.driver import Driver, Parts
+from rl.rollout.driver import Driver
 from rl.rollout.event_log import EventLog
+from rl.rollout.parts import Parts
 from rl.rollout.sampling import SamplingSettings
 from rl.rollout.schedule_settings import RolloutSettings
 from rl.rollout.schedule_state import State
@@ -27,6 +35,7 @@ from rl.scoring import Score
 from rl.spans import Span, Spans
 
 Loop = asyncio.AbstractEventLoop
+POLL = 0.5  # seconds between two looks at whether a signal has come
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,16 +47,21 @@ class Plan:
         parts: (saved curriculum or None) -> what the driver works with, and a function that gives
             the curriculum to save.
         log: number of events -> the event log, cut off behind so many.
-        put: arrays on the host -> on the devices.
+        put: (what `parts` packed, its outline) -> arrays on the devices, and figures for the log;
+            see `rl.delivery`.
         score: log-probabilities of a batch.
         recompute: whether the loss asks for those of the policy before the step.
-        residents: parameters that training starts from -> name of an array of the batch -> those
-            that score it.
+        residents: parameters that training starts from -> name for the log -> those that score
+            each batch.
         inspect: (batch on the host, parameters before the step, batch on the devices) -> figures;
             stops a run that should not go on.
-        publish: (version, parameters) -> what engines are given.
+        publish: (version, parameters) -> what engines are given; called by all processes.
+        leave: ends what `publish` uses, in a process without a driver.
         spans: of the stages.
-        figures: () -> more for the log.
+        save_spans: writes them to where they can be looked at.
+        lead: who has the driver.
+        updates: steps of the engine on every batch, which make one version.
+        weights: the policy's parameters, as it plays and scores with them, of a state.
     """
 
     settings: RolloutSettings
@@ -55,83 +69,95 @@ class Plan:
     seed: int
     parts: Callable[[Any], tuple[Parts, Callable[[], Any]]]
     log: Callable[[int], EventLog]
-    put: Callable[[dict[str, Any]], BatchArrays]
+    put: Callable[[Any, Any], tuple[BatchArrays, dict[str, float]]]
     score: Score
     recompute: bool
-    residents: Callable[[Any], dict[str, Sequence[Resident]]]
+    residents: Callable[[Any], Mapping[str, Visits]]
     inspect: Callable[[Built, Any, dict[str, Any]], dict[str, float]]
     publish: Callable[[int, Any], Any]
+    leave: Callable[[], None]
     spans: Spans
-    figures: Callable[[], dict[str, float]]
+    save_spans: Callable[[], object]
+    lead: Lead = ALONE
+    updates: int = 1
+    weights: Callable[[TrainState], Any] = lambda state: state.params
 
 
 class Run:
     """Shared by the program's functions; nothing runs before `batches` and `begin`."""
 
     def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._residents: dict[str, Sequence[Resident]] = {}
+        self._plan, self._lead = plan, plan.lead
+        self._visits: Mapping[str, Visits] = {}
         self._driver: Driver | None = None
         self._last: Any = ()
         self._params: Any = None
-        self._inspected: dict[str, float] = {}
+        self._running: concurrent.futures.Future[None] | None = None
+        self._built: Built | None = None
+        self._arrays: BatchArrays = {}
+        self._left = 0
+        self._interrupted = False
+        self._told: dict[str, float] = {}
         self._taken = self._ended = 0.0
         self._watcher = concurrent.futures.ThreadPoolExecutor(1, "train")
 
     def batches(self, saved: dict[str, Any] | None) -> "Run":
         """Makes the driver, where `saved` says it was; see `cogvit_jax.program.Batches`."""
-        plan = self._plan
-        saved = saved or {}
-        parts, self._curriculum = plan.parts(saved.get("curriculum"))
-        state = schedule_json.from_json(saved["schedule"]) if saved else State()
-        self._log = plan.log(saved.get("log", 0))
-        began = time.monotonic() - state.time
-        self._driver = Driver(
-            plan.settings,
-            plan.sampling,
-            plan.seed,
-            state,
-            dataclasses.replace(parts, record=self._record, announce=self._prefetch),
-            lambda: time.monotonic() - began,
-            plan.spans,
-        )
-        self._loop: Loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._serve, name="rollouts", daemon=True)
-        self._running: concurrent.futures.Future[None] | None = None
-        self._built: Built | None = None
+        self._lead.do(lambda: self._open(saved or {}))
         return self
 
     def begin(self, state: TrainState) -> None:
         """Starts the rollouts with the weights that training starts with."""
-        self._residents = self._plan.residents(state.params)
-        self._params = state.params
-        self._offer(int(state.step), state.params)
-        self._thread.start()
-        assert self._driver is not None
-        self._driver.start(int(state.step))
-        self._running = asyncio.run_coroutine_threadsafe(self._driver.run(), self._loop)
+        self._params = self._plan.weights(state)
+        self._visits = self._plan.residents(self._params)
+        version, left = divmod(int(state.step), self._plan.updates)
+        if left:
+            raise ConfigError(
+                f"config.algorithm.updates = {self._plan.updates}: the checkpoint of step "
+                f"{int(state.step)} is in the middle of a batch. Set it to what it was."
+            )
+        self._offer(version, self._params)
+        if self._driver is not None:
+            self._thread.start()
+            self._driver.start(version)
+            self._running = asyncio.run_coroutine_threadsafe(self._driver.run(), self._loop)
 
     def hook(self, step: int, state: TrainState, metrics: dict[str, Any]) -> None:
-        """Tells the driver of a step, and hands its weights over."""
+        """After the last step on a batch, tells the driver of it and hands its weights over."""
         self._last = metrics["loss"]
-        names = tuple(name.rpartition("/")[2] for name in self.ids)  # as engines call samples
-        self._watcher.submit(self._watch, f"step {step - 1}", self._taken, self._last, names)
-        self._params = state.params  # valid until the next step is given them
-        self._offer(step, state.params)
-        self._call(lambda driver: driver.trained(step - 1))
+        self._params = self._plan.weights(state)  # valid until the next step is given them
+        if self._lead.first:
+            names = tuple(name.rpartition("/")[2] for name in self.ids)  # as engines call samples
+            label = f"step {(step - 1) // self._plan.updates}"
+            self._watcher.submit(self._watch, label, self._taken, self._last, names)
+        version, left = divmod(step, self._plan.updates)
+        if not left:
+            self._offer(version, self._params)
+            self._call(lambda driver: driver.trained(version - 1))
 
     def __next__(self) -> BatchArrays:
-        """The next batch, scored; waits for its rollouts."""
-        built: Built = self._wait(self._take())
-        self._built = built
-        self._taken = self._plan.spans.clock()
-        arrays = self._plan.put(built.arrays)
+        """The batch of the step before while it has updates left, else the next one."""
+        if not self._left:
+            self._arrays, self._left = self._next_scored(), self._plan.updates
+        self._left -= 1
+        arrays = self._arrays
+        if not self._left:
+            self._arrays = {}
+        return arrays
+
+    def _next_scored(self) -> BatchArrays:
+        """The next batch, scored by the policy as it is now; waits for its rollouts."""
+        told = self._lead.tell(self._take)
+        built = self._built if self._lead.first else Built(told["step"], None, (), {})
+        assert built is not None
+        if self._lead.several:
+            self._prefetch()  # here rather than when it is announced: in the same order on all
+        arrays, figures = self._plan.put(built.cargo, told["outline"])
+        self._told |= figures
         if self._plan.recompute:
             arrays["old_logprobs"] = self._plan.score(self._params, arrays)
-        for name, residents in self._residents.items():
-            found = [r.use(self._plan.score, arrays, after=self._last) for r in residents]
-            arrays[name] = jax.numpy.stack(found, axis=-1) if name in STACKED else found[0]
-        self._inspected |= self._plan.inspect(built, self._params, arrays)
+        arrays |= visit(list(self._visits.values()), arrays, after=self._last)
+        self._told |= self._plan.inspect(built, self._params, arrays)
         return arrays
 
     @property
@@ -140,17 +166,14 @@ class Run:
         return self._built.ids if self._built else ()
 
     def stats(self) -> dict[str, float]:
-        """Of the batch handed out last, and of the run."""
-        figures = dict(self._built.figures) if self._built else {}
-        figures |= self._inspected
-        self._inspected = {}
-        for name, residents in self._residents.items():
-            for resident in residents:
-                figures |= resident.copies.figures(name)
-        return figures | self._plan.figures() | self._wait(self._measure())
+        """Of the batch handed out last, and of the run; only process 0 tells them."""
+        return self._lead.do(self._figures) or {}
 
     def get_state(self) -> dict[str, Any]:
-        """All that a resumed run needs: the schedule, the curriculum, the place in the log."""
+        """All that a resumed run needs: the schedule, the curriculum, the place in the log.
+
+        Only process 0, which writes it, has it.
+        """
 
         async def save() -> dict[str, Any]:
             assert self._driver is not None
@@ -161,10 +184,14 @@ class Run:
                 "log": self._log.num_events,
             }
 
-        return self._wait(save())
+        return self._lead.do(lambda: self._wait(save())) or {}
 
     def close(self) -> None:
         """Ends the rollouts and the thread."""
+        self._lead.end(sys.exception())
+        if self._driver is None:
+            self._plan.leave()
+            return
         if self._running is not None:
             self._running.cancel()
             asyncio.run_coroutine_threadsafe(_settled(), self._loop).result(60)
@@ -173,6 +200,50 @@ class Run:
         self._watcher.shutdown()
         self._log.close()
         self._loop.close()
+
+    def _open(self, saved: dict[str, Any]) -> None:
+        plan = self._plan
+        parts, self._curriculum = plan.parts(saved.get("curriculum"))
+        state = schedule_json.from_json(saved["schedule"]) if saved else State()
+        self._log = plan.log(saved.get("log", 0))
+        began = time.monotonic() - state.time
+        announce = (lambda step: None) if self._lead.several else (lambda step: self._prefetch())
+        self._driver = Driver(
+            plan.settings,
+            plan.sampling,
+            plan.seed,
+            state,
+            dataclasses.replace(parts, record=self._record, announce=announce),
+            lambda: time.monotonic() - began,
+            plan.spans,
+        )
+        self._loop: Loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._serve, name="rollouts", daemon=True)
+
+    def interrupt(self) -> None:
+        """Ends waiting for rollouts, which takes minutes: see `cogvit_jax.program.Program`."""
+        self._interrupted = True
+
+    def _take(self) -> dict[str, Any]:
+        """Waits for a batch, and gives what all processes need to know of it."""
+
+        async def take() -> Built:
+            assert self._driver is not None
+            return await self._driver.batches.get()
+
+        built: Built = self._wait(take(), lambda: self._interrupted)
+        self._built, self._taken = built, self._plan.spans.clock()
+        return {"step": built.step, "outline": built.outline}
+
+    def _figures(self) -> dict[str, float]:
+        figures = dict(self._built.figures) if self._built else {}
+        figures |= self._told
+        self._told = {}
+        for name, visits in self._visits.items():
+            for resident in visits.residents:
+                figures |= resident.copies.figures(name)
+        self._plan.save_spans()
+        return figures | self._wait(self._measure())
 
     def _watch(self, label: str, taken: float, done: Any, ids: tuple[str, ...]) -> None:
         """The trainer's span, from when it took the batch to the end of the step."""
@@ -188,17 +259,17 @@ class Run:
     def _record(self, event: Any) -> None:
         self._log.append(event)
 
-    def _prefetch(self, step: int) -> None:
-        for residents in self._residents.values():
-            residents[0].prefetch()
+    def _prefetch(self) -> None:
+        for visits in list(self._visits.values())[:1]:
+            visits.residents[0].prefetch()
 
     def _offer(self, version: int, params: Any) -> None:
         given = self._plan.publish(version, params)
         self._call(lambda driver: driver.offer(version, given))
 
     def _call(self, use: Callable[[Driver], None]) -> None:
-        assert self._driver is not None
-        self._loop.call_soon_threadsafe(use, self._driver)
+        if self._driver is not None:
+            self._loop.call_soon_threadsafe(use, self._driver)
 
     async def _measure(self) -> dict[str, float]:
         """Of the schedule and the engine so far; how lengths trained differ from those issued."""
@@ -214,25 +285,21 @@ class Run:
         told = {} if engine is None else engine.stats()
         return figures | {f"rl/engine/{name}": value for name, value in told.items()}
 
-    async def _take(self) -> Built:
-        assert self._driver is not None
-        return await self._driver.batches.get()
-
-    def _wait(self, work: Any) -> Any:
-        """What a coroutine of the loop gives; raises what stopped the driver."""
+    def _wait(self, work: Any, interrupted: Callable[[], bool] = lambda: False) -> Any:
+        """What a coroutine of the loop gives; raises what stopped the driver, or Interrupted."""
         assert self._running is not None
         asked = asyncio.run_coroutine_threadsafe(work, self._loop)
-        done, _ = concurrent.futures.wait(
-            [asked, self._running], return_when=concurrent.futures.FIRST_COMPLETED
-        )
+        first = concurrent.futures.FIRST_COMPLETED
+        done: Any = ()
+        while not done and not interrupted():
+            done, _ = concurrent.futures.wait([asked, self._running], POLL, return_when=first)
         if asked not in done:
             asked.cancel()
+            if self._running not in done:
+                raise Interrupted
             self._running.result()
             raise RuntimeError("the rollouts have ended")
         return asked.result()
-
-
-STACKED = ("teacher_logprobs",)
 
 
 async def _settled() -> None:

@@ -43,6 +43,11 @@ def chosen(config: TaskSettings, path: str = "config.tasks.categories") -> dict[
     }
 
 
+def sources(config: Any) -> tuple[str, ...]:
+    """Data-source tags of a run's tasks: the categories that are drawn."""
+    return tuple(chosen(settings.read(TaskSettings, config.tasks, "config.tasks")))
+
+
 def task_of(pick: Json) -> Task:
     """The task of a pick that was written as JSON."""
     category = CATEGORIES[pick["category"]]

@@ -91,7 +91,7 @@ class Cache:
     """
 
     def __init__(self, size: int, path: str = "") -> None:
-        """See `rl.rewards.system.RewardSettings`."""
+        """See `rl.rewards.reward_settings.RewardSettings`."""
         self.hits = self.misses = self.shared = 0
         self._size = size
         self._kept: OrderedDict[bytes, Verdict] = OrderedDict()

@@ -164,6 +164,9 @@ class Endpoint:
             raise Problem("deadline", reason, again=False)
         if max(pause, quiet) > 0:
             await self._clock.sleep(max(pause, quiet))
+        if self.breaker.is_down(options.deadline):  # so that a run without its judge ends soon
+            reason = f"the endpoint has been down for more than {options.deadline:.0f} s"
+            raise Problem("down", reason, again=False)
         await self._requests.take(1)
         await self._tokens.take(tokens)
         trial, healthy = await self.breaker.admit(), None

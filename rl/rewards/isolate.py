@@ -24,7 +24,7 @@ from rl.types import Json, Unverifiable, VerifierFailed
 
 SPARE = 2  # workers that are warm and idle, where the bound allows
 START_SECONDS = 60.0  # for a new process, and for the import of what is called
-MAX_CALLS = 5000  # of one worker, since libraries' caches grow
+MAX_CALLS = 5000  # of one worker, since caches of what is imported grow
 
 
 class Pool:

@@ -70,8 +70,16 @@ class Breaker:
         self.state = "closed"
         self._most, self._seconds, self._clock = failures, seconds, clock
         self._failures = 0
-        self._opened = 0.0
+        self._tripped = self._opened = 0.0
         self._tried = asyncio.Event()  # the trial has ended
+
+    def is_down(self, seconds: float) -> bool:
+        """Whether it has not been closed for so long, and no trial is due."""
+        if self.state == "closed":
+            return False
+        now = self._clock.now()
+        due = self.state == "open" and now >= self._opened + self._seconds
+        return not due and now - self._tripped > seconds
 
     async def admit(self) -> bool:
         """Waits until one may pass; True = on trial. `end` is to be called afterwards."""
@@ -96,6 +104,7 @@ class Breaker:
         tripped = self.state == "closed" and self._failures >= self._most
         if tripped or (trial and not healthy):
             self.state = "open"
+            self._tripped = self._clock.now() if tripped else self._tripped
             # A trial that was given up leaves the next one free at once.
             self._opened = self._clock.now() - (self._seconds if healthy is None else 0)
         if trial or healthy:

@@ -1,6 +1,6 @@
 """The process in which `rl.rewards.sandbox` runs code that nobody trusts.
 
-It uses the standard library alone. It shuts itself in before it is told any code: namespaces
+It uses Python's own modules alone. It shuts itself in before it is told any code: namespaces
 without network and other processes, an empty folder as root, a user id of its own, resource limits,
 and an audit hook. Where the system grants none of it, the hook alone refuses files, processes and
 sockets. It then only answers calls: what they should give is known in another process.
@@ -152,12 +152,12 @@ def _limit(memory: int, seconds: int) -> None:
             resource.setrlimit(which, (most, most))
 
 
-def _guard(library: str) -> Callable[[str, tuple[Any, ...]], None]:
+def _guard(stdlib: str) -> Callable[[str, tuple[Any, ...]], None]:
     """A hook that refuses events; it uses no global name, which the code could replace."""
     prefixes = tuple(event for event in REFUSED if event.endswith("."))
     whole = frozenset(REFUSED)
     names = frozenset(UNIMPORTABLE)
-    problem, kind, beneath = PermissionError, str, library + "/"
+    problem, kind, beneath = PermissionError, str, stdlib + "/"
 
     def refuse(event: str, details: tuple[Any, ...]) -> None:
         if event == "open":
@@ -170,7 +170,7 @@ def _guard(library: str) -> Callable[[str, tuple[Any, ...]], None]:
                 raise problem("this module cannot be used here")
         elif event == "marshal.loads" or event == "os.listdir":  # as the import of modules does
             path = details[0]
-            if event == "os.listdir" and not (path.__class__ is kind and path.startswith(library)):
+            if event == "os.listdir" and not (path.__class__ is kind and path.startswith(stdlib)):
                 raise problem("files cannot be seen here")
         elif event in whole or event.startswith(prefixes):
             raise problem("this cannot be done here")

@@ -7,13 +7,17 @@ known to hang belongs into a process that can be killed (`rl.rewards.isolate`).
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from functools import partial
+from queue import SimpleQueue
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from rl.types import VerifierFailed
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Jobs: TypeAlias = SimpleQueue[Any]
 
 
 class Threads:
@@ -24,11 +28,17 @@ class Threads:
     """
 
     def __init__(self, limit: int, seconds: float, most_stuck: int = 64) -> None:
-        """See `rl.rewards.system.RewardSettings`."""
+        """See `rl.rewards.reward_settings.RewardSettings`."""
         self.stuck = 0
         self._seconds = seconds
         self._most_stuck = most_stuck
         self._places = asyncio.Semaphore(limit)
+        self._idle: list[Jobs] = []
+        weakref.finalize(self, _end, self._idle)
+
+    def take_back(self, jobs: Jobs) -> None:
+        """A thread has done its job."""
+        self._idle.append(jobs)
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What the function returns or raises.
@@ -39,11 +49,10 @@ class Threads:
         async with self._places:
             if self.stuck >= self._most_stuck:
                 raise VerifierFailed(f"{self.stuck} verifiers hang")
-            future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-            job = threading.Thread(
-                target=_run, args=(self, future, function, args, kwargs), daemon=True
-            )
-            job.start()
+            loop = asyncio.get_running_loop()
+            future: asyncio.Future[T] = loop.create_future()
+            jobs = self._idle.pop() if self._idle else _start()
+            jobs.put((self, jobs, loop, future, partial(function, *args, **kwargs)))
             try:
                 done, _ = await asyncio.wait([future], timeout=self._seconds)
                 if not done:
@@ -55,15 +64,34 @@ class Threads:
                     future.cancel()
 
 
-def _run(threads: Threads, future: Any, function: Any, args: Any, kwargs: Any) -> None:
+def _start() -> Jobs:
+    """A new thread, and where it takes its jobs from; starting one for each would cost more."""
+    jobs: Jobs = SimpleQueue()
+    threading.Thread(target=_work, args=(jobs,), daemon=True).start()
+    return jobs
+
+
+def _work(jobs: Jobs) -> None:
+    while (job := jobs.get()) is not None:
+        _run(*job)
+        del job
+
+
+def _end(idle: list[Jobs]) -> None:
+    for jobs in idle:
+        jobs.put(None)
+
+
+def _run(threads: Threads, jobs: Jobs, loop: Any, future: Any, work: Callable[[], Any]) -> None:
     try:
-        result, problem = function(*args, **kwargs), None
+        result, problem = work(), None
     except Exception as error:
         result, problem = None, error
     except BaseException as error:  # what must not end the loop
         result, problem = None, VerifierFailed(repr(error))
 
     def tell() -> None:
+        threads.take_back(jobs)
         if future.cancelled():
             threads.stuck -= 1
         elif problem is None:
@@ -72,6 +100,6 @@ def _run(threads: Threads, future: Any, function: Any, args: Any, kwargs: Any) -
             future.set_exception(problem)
 
     try:
-        future.get_loop().call_soon_threadsafe(tell)
+        loop.call_soon_threadsafe(tell)
     except RuntimeError:  # the loop has ended
-        return
+        jobs.put(None)

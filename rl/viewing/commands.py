@@ -5,7 +5,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import track
@@ -17,19 +17,12 @@ from rl.envs import CATEGORIES, make_task
 from rl.envs.category import Category
 from rl.types import DIFFICULTIES, LANGUAGES
 from rl.viewing import pictures, playing, report, sheets, tables, texts
+from rl.viewing.arguments import Parser
 from rl.viewing.episodes import follow
 
 DEMONSTRATIONS = 10**9  # the first seed of what is fine-tuned on
 FOLDER = Path("runs/gym")  # where pictures go
 WIDE = 200  # characters of a table that is not shown in a terminal
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser that ends with one line, as the other programs do."""
-
-    def error(self, message: str) -> NoReturn:
-        """Says what is wrong with the arguments."""
-        sys.exit(f"error: {' '.join(message.split())} (see --help)")
 
 
 def parser(doc: str) -> Parser:
@@ -58,7 +51,9 @@ def parser(doc: str) -> Parser:
     )
     _output(told)
     shown = _add(commands, "demonstrate", write_demonstrations)
-    shown.add_argument("--categories", required=True, help="names, separated by commas")
+    shown.add_argument(
+        "--categories", required=True, help="names, separated by commas; NAME=COUNT for so many"
+    )
     shown.add_argument("--count", type=_positive, default=1000, help="of each category [1000]")
     shown.add_argument(
         "--difficulties", default="0", help="of DIFFICULTIES, separated by commas, in turn [0]"
@@ -151,7 +146,7 @@ def write_demonstrations(options: argparse.Namespace, out: TextIO) -> None:
 
     Their seeds begin at a thousand million, far from those that training and evaluation draw.
     """
-    chosen = [_category(name.strip()) for name in options.categories.split(",")]
+    chosen = [_counted(name, options.count) for name in options.categories.split(",")]
     difficulties = [int(number) for number in options.difficulties.split(",")]
     tasks = (
         (
@@ -163,14 +158,24 @@ def write_demonstrations(options: argparse.Namespace, out: TextIO) -> None:
                 options.language,
             ),
         )
-        for number in range(options.count)
-        for category in chosen
+        for number in range(max(count for _, count in chosen))
+        for category, count in chosen
+        if number < count
     )
     options.file.parent.mkdir(parents=True, exist_ok=True)
-    total = options.count * len(chosen)
+    total = sum(count for _, count in chosen)
     shown = track(tasks, "drawing", total, console=Console(stderr=True))
     written = write_jsonl(options.file, (demonstration(*one) for one in shown))
     out.write(f"{written} demonstrations: {options.file}\n")
+
+
+def _counted(name: str, count: int) -> tuple[Category, int]:
+    """A category and how many are wanted of it: NAME or NAME=COUNT."""
+    name, equals, number = name.partition("=")
+    try:
+        return _category(name.strip()), _positive(number) if equals else count
+    except argparse.ArgumentTypeError as problem:
+        raise ConfigError(f"--categories {name}={number}: {problem}.") from problem
 
 
 def _show_episode(category: Category, options: argparse.Namespace, out: TextIO) -> None:

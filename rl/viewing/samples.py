@@ -20,7 +20,6 @@ from rl.rewards.statistics import Group
 from rl.types import Action, Rollout, TrainingSample, Verdict
 from rl.viewing import texts
 
-FOLDER = "rollouts"
 UNFINISHED = "◌"  # a token that ends within a character
 
 
@@ -60,7 +59,7 @@ def load(run: str | Path, first: int = 0, last: int | None = None) -> list[Judge
         ConfigError: the run has none.
         StoreError: a file is damaged.
     """
-    folder = Path(run) / FOLDER
+    folder = Path(run) / store.FOLDER
     files = {int(path.stem.removeprefix("step_")): path for path in folder.glob("step_*.jsonl")}
     steps = sorted(step for step in files if step >= first and (last is None or step <= last))
     if not steps:

@@ -1,6 +1,6 @@
 """A whole run but for the model: driver, schedule, log, curriculum, and a trainer that only counts.
 
-    python crash_run.py FOLDER STEPS STALENESS
+    python -m tests.rl.crash_run FOLDER STEPS STALENESS
 
 The engine's words are a function of sample and turn, as those of the real one are. Each step's
 batch is written to FOLDER/steps.jsonl, and the run is saved after every step, as checkpoints are.
@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import sys
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,16 +21,12 @@ from mmtp.data.images import ImageSettings
 from mmtp.data.tokenizer import load_tokenizer
 from rl.envs import CATEGORIES
 from rl.envs.environment import judge
-from rl.programs.rl_parts import open_log
-from rl.programs.rl_run import Plan, Run
-from rl.programs.rl_tasks import Tasks, task_of
+from rl.programs.rl_tasks import Tasks
 from rl.prompts import Encoder
-from rl.rollout.driver import Parts
-from rl.rollout.episodes import Episode
 from rl.rollout.protocol import Told, aborted
 from rl.rollout.sampling import SamplingSettings
 from rl.rollout.schedule_settings import RolloutSettings
-from rl.spans import Spans
+from tests.rl.bare_run import bare_parts, bare_run
 
 IMAGES = ImageSettings(patch_size=14, min_patches=4, max_patches=96)
 CONFIG = SimpleNamespace(
@@ -82,7 +77,7 @@ class Engine:
 
 
 def make_run(folder, steps, staleness):
-    """The run, and the encoder's tokenizer."""
+    """The run; its log is in the folder."""
     tokenizer = load_tokenizer("")
     encoder = Encoder(tokenizer, IMAGES, ChatSettings())
     sampling = SamplingSettings(max_new_tokens=16, max_length=256, stop=encoder.stop)
@@ -90,26 +85,17 @@ def make_run(folder, steps, staleness):
     def parts(saved):
         tasks = Tasks(CONFIG, saved)
 
-        def open_task(pick):
-            task = task_of(pick)
-            return task, encoder.first(task)
-
-        def episode(task, prompt):
-            return Episode(CATEGORIES[task.category], task, prompt, encoder, 256)
-
         async def reward(rollout):
             await asyncio.sleep(0.001)
             return await asyncio.to_thread(judge, CATEGORIES[rollout.task.category], rollout)
-
-        async def close():
-            pass
 
         def build(step, groups, episodes):
             samples = [(g, s) for g in groups for s in g.valid]
             rows = [episodes[s.id].row(1.0) for _, s in samples]
             return SimpleNamespace(
                 step=step,
-                arrays={},
+                cargo={},
+                outline=None,
                 figures={},
                 ids=tuple(f"{g.id}/{s.id[0]}#{s.id[1]}" for g, s in samples),
                 told=[
@@ -126,19 +112,16 @@ def make_run(folder, steps, staleness):
                 ],
             )
 
-        made = Parts(
+        made = bare_parts(
+            encoder,
+            256,
             draw=tasks.draw,
-            open=open_task,
-            episode=episode,
             engine=lambda version, params: Engine(tokenizer, version),
-            close=close,
             judge=reward,
             build=build,
-            announce=lambda step: None,
             settled=lambda g: tasks.observe(
                 g.pick, [s.reward for s in g.samples if s.reward is not None]
             ),
-            record=lambda event: None,
         )
         return made, lambda: tasks.state
 
@@ -150,23 +133,7 @@ def make_run(folder, steps, staleness):
         abort_seconds=0.05 if staleness > 1 else 0.0,
         num_steps=steps,
     )
-    return Run(
-        Plan(
-            settings=settings,
-            sampling=sampling,
-            seed=3,
-            parts=parts,
-            log=partial(open_log, folder / "events.jsonl"),
-            put=lambda arrays: arrays,
-            score=lambda params, batch: None,
-            recompute=False,
-            residents=lambda params: {},
-            inspect=lambda built, params, arrays: {},
-            publish=lambda version, params: params,
-            spans=Spans(),
-            figures=dict,
-        )
-    )
+    return bare_run(folder, settings, sampling, parts, seed=3)
 
 
 def save(folder, step, state):

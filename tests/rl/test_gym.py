@@ -138,6 +138,17 @@ def test_play_can_be_interrupted(capsys, monkeypatch, tmp_path):
     assert "Goodbye" in said(capsys, "play", "maze", "--output", tmp_path)
 
 
+def test_demonstrations_are_as_many_of_each_as_asked_for(capsys, tmp_path):
+    file = tmp_path / "demos.jsonl"
+    chosen = ("--categories", "attributes=3,lights_out", "--language", "en")
+    told = said(capsys, "demonstrate", *chosen, "--count", 2, "--file", file)
+    assert told.startswith("5 demonstrations")
+    found = [json.loads(line) for line in file.read_text().splitlines()]
+    sources = [one["tags"]["source"] for one in found]
+    assert sources == ["attributes", "lights_out"] * 2 + ["attributes"]
+    assert len({one["id"] for one in found}) == 5
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -152,6 +163,8 @@ def test_play_can_be_interrupted(capsys, monkeypatch, tmp_path):
         ("show maze --seeds 0", "1 or more"),
         ("play maze --language fr", "zh"),
         ("report --frobnicate", "--frobnicate"),
+        ("demonstrate --file d.jsonl --categories maze=0", "maze=0"),
+        ("demonstrate --file d.jsonl --categories maze,maz=3", "Did you mean 'maze'?"),
         ("", "COMMAND"),
     ],
 )

@@ -42,8 +42,8 @@ KEYS = {
 STATE = """() => ({
     done: WOB_DONE_GLOBAL, raw_reward: WOB_RAW_REWARD_GLOBAL, reason: WOB_REWARD_REASON || ''
 })"""
-# Boxes of what can be used and is in view, in the order of the page: controls, and what listens to
-# clicks, as d3 (__onclick) and jQuery (_data) note it.
+# Boxes of what can be used, as far as they are in view, in the order of the page: controls, and
+# what listens to clicks, as d3 (__onclick) and jQuery (_data) note it.
 MARKS = """() => {
     const seen = [], asked = 'button, a, input, textarea, select, [role=tab], .ui-menu-item';
     const listens = e => e.matches(asked) || e.__onclick || e.onclick
@@ -51,10 +51,10 @@ MARKS = """() => {
     for (const e of document.querySelectorAll('#wrap *, body > div *')) {
         if (e.closest('#query, #reward-display, #sync-task-cover') || !listens(e)) continue;
         const box = e.getBoundingClientRect(), style = getComputedStyle(e);
-        const x = box.left + box.width / 2, y = box.top + box.height / 2;
-        const shown = box.width > 2 && box.height > 2 && style.visibility !== 'hidden';
-        const inside = x >= 0 && y >= 0 && x < innerWidth && y < innerHeight;
-        if (shown && inside) seen.push([box.left, box.top, box.right, box.bottom]);
+        const left = Math.max(box.left, 0), right = Math.min(box.right, innerWidth);
+        const top = Math.max(box.top, 0), bottom = Math.min(box.bottom, innerHeight);
+        const shown = right - left > 2 && bottom - top > 2 && style.visibility !== 'hidden';
+        if (shown) seen.push([left, top, right, bottom]);
     }
     return seen.slice(0, 99);
 }"""

@@ -33,23 +33,6 @@ def iou(one: Sequence[float], other: Sequence[float]) -> float:
     return shared / (areas[0] + areas[1] - shared)
 
 
-def giou(one: Sequence[float], other: Sequence[float]) -> float:
-    """Generalised IoU, -1 … 1: IoU - (hull - union) / hull; -1 where one is no box.
-
-    The hull is the smallest box around both (Rezatofighi et al. 2019). As a reward it must be
-    gated: boxes that do not touch are not worth anything.
-    """
-    areas = _area(one), _area(other)
-    if areas[0] <= 0 or areas[1] <= 0:
-        return -1.0
-    overlap = iou(one, other)
-    union = (areas[0] + areas[1]) / (1 + overlap)
-    hull = (max(one[2], other[2]) - min(one[0], other[0])) * (
-        max(one[3], other[3]) - min(one[1], other[1])
-    )
-    return overlap - (hull - union) / hull
-
-
 def gated(value: float, gate: float = GATE) -> float:
     """The value from the gate on, 0 below it and for NaN; at most 1."""
     return min(1.0, value) if value >= gate else 0.0

@@ -68,12 +68,6 @@ def on_each(answer: str, reference: Mapping[str, Json]) -> float:
     return float(_all_matched(hits))
 
 
-def in_region(answer: str, reference: Mapping[str, Json]) -> float:
-    """1 where the one point is in reference["mask"], else 0 (Where2Place, RefSpatial)."""
-    point = parse_point(answer)
-    return float(point is not None and in_mask(point, reference["mask"]))
-
-
 def free_place(answer: str, reference: Mapping[str, Json]) -> float:
     """1 where a point, or a whole box, lies in a region and touches nothing in it, else 0.
 

@@ -65,7 +65,8 @@ CASES = [
     ("whole picture", boxes.box, "[0,0,999,999]", BOX, 0),
     # PointBench, Where2Place
     ("points everywhere", points.on_each, MANY, {"masks": [SQUARE]}, 0),
-    ("points everywhere, for a place", points.in_region, MANY, {"mask": SQUARE}, 0),
+    ("points everywhere, for a place", points.free_place, MANY,
+     {"region": SQUARE[0], "taken": []}, 0),
     # OSWorld, AndroidWorld
     ("DONE is always worth 1", gui_actions.step, "DONE()", CLICK, 0),
     ("WAIT is always worth 1", gui_actions.step, "WAIT()", CLICK, 0),
@@ -76,9 +77,6 @@ CASES = [
     ("a full stop", choice.choice, ".", OPTIONS, 0),
     ("all options", choice.choice, "(A)(B)(C)(D)", OPTIONS, 0),
     ("a letter in a sentence", choice.choice, "I would say B or C", OPTIONS, 0),
-    ("no in know", choice.yes_or_no, "I don't know", {"answer": False}, 0),
-    ("yes in eyes", choice.yes_or_no, "her eyes are closed: no", {"answer": True}, 0),
-    ("yes and no", choice.yes_or_no, "yes and no", {"answer": True}, 0),
     # ChartQA
     ("0 is not 0.0", relaxed.relaxed, "0.0", {"answer": "0"}, 1),
     ("5 is not 5%", relaxed.relaxed, "5%", {"answer": "5", "units": ["%"]}, 1),

@@ -90,6 +90,28 @@ def test_breaker_states():
     asyncio.run(run())
 
 
+def test_what_is_down_for_long_is_said_to_be_and_still_tried():
+    async def run():
+        watch = Watch()
+        breaker = Breaker(1, 10.0, watch.clock)
+        breaker.end(await breaker.admit(), False)
+        assert not breaker.is_down(25.0)
+        for _ in range(3):
+            assert await breaker.admit()  # after 10 s, each time
+            breaker.end(True, False)
+        assert (watch.now, breaker.state) == (30.0, "open")
+        assert breaker.is_down(25.0)
+        assert not breaker.is_down(35.0)
+        watch.now = 40.0
+        assert not breaker.is_down(25.0)  # a trial is due
+        assert await breaker.admit()
+        breaker.end(True, True)
+        watch.now = 100.0
+        assert not breaker.is_down(25.0)
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("limit", ["seconds", "deadline"])
 def test_work_that_does_not_heed_its_cancellation_is_left_behind(limit):
     release = asyncio.Event()

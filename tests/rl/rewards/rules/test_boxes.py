@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rl.rewards.rules.boxes import box, detection, detections, f1, gated, giou, iou
+from rl.rewards.rules.boxes import box, detection, detections, f1, gated, iou
 
 GOLD = {"box": [100, 200, 300, 400]}
 OBJECTS = {
@@ -52,20 +52,6 @@ def test_iou_counts_cells(one, other):
     ours, theirs = cells(one), cells(other)
     expected = len(ours & theirs) / len(ours | theirs) if ours and theirs else 0
     assert iou(one, other) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "expected"),
-    [
-        ([0, 0, 10, 10], [0, 0, 10, 10], 1),
-        ([0, 0, 10, 10], [20, 0, 30, 10], -10 / 30),
-        ([0, 0, 10, 10], [5, 5, 15, 15], 25 / 175 - 50 / 225),
-        ([math.nan] * 4, [0, 0, 10, 10], -1),
-        ([10, 10, 0, 0], [10, 10, 0, 0], -1),
-    ],
-)
-def test_giou(one, other, expected):
-    assert giou(one, other) == pytest.approx(expected)
 
 
 def test_gate():

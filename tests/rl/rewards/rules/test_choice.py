@@ -1,4 +1,4 @@
-"""Choices: one letter, or yes or no; what searches for them has been fooled by all of these."""
+"""Choices: one letter; what searches for it has been fooled by all of these."""
 
 import time
 
@@ -10,7 +10,7 @@ from rl.answers.numbers import letter
 from rl.answers.reply import boxed
 from rl.envs.category import by_answer
 from rl.envs.parts import choices
-from rl.rewards.rules.choice import choice, yes_or_no
+from rl.rewards.rules.choice import choice
 from rl.types import Action, Observation, Rollout, Task, Turn
 
 FOUR = {"answer": 2, "options": ["red", "green", "blue", "black"]}
@@ -41,38 +41,18 @@ def test_wrong(said):
     assert choice(said, FOUR) == 0
 
 
-@pytest.mark.parametrize(
-    ("said", "truth", "value"),
-    [
-        ("yes", True, 1), ("Yes.", True, 1), ("NO", False, 1), ("no.", False, 1), ("是", True, 1),
-        ("是的。", True, 1), ("不是", False, 1), ("否", False, 1), ("yes", False, 0),
-        ("no", True, 0),
-        # VLM-R1 finds "no" in "know" and "yes" in "eyes".
-        ("I don't know", False, 0), ("her eyes are closed: no", True, 0), ("know", False, 0),
-        ("eyes", True, 0), ("yes and no", True, 0), ("yes no", False, 0), ("no, yes", True, 0),
-        ("", True, 0), ("", False, 0), (".", False, 0), ("n", False, 0), ("y", True, 0),
-        ("true", True, 0), ("1", True, 0), ("0", False, 0), ("是不是", True, 0), ("None", False, 0),
-        ("yes" * 10000, True, 0),
-    ],
-)  # fmt: skip
-def test_yes_or_no(said, truth, value):
-    assert yes_or_no(said, {"answer": truth}) == value
-
-
 @given(st.text(max_size=20) | st.text("ABCDabcd().,: ", max_size=8))
 @settings(max_examples=300, deadline=None)
 def test_never_raises_and_pays_for_one_option_only(said):
     """Whatever is said is right for at most one of the options."""
     values = [choice(said, {**FOUR, "answer": i}) for i in range(4)]
     assert sum(values) in (0, 1)
-    assert yes_or_no(said, {"answer": True}) + yes_or_no(said, {"answer": False}) in (0, 1)
 
 
-@pytest.mark.parametrize("piece", ["A", "(", " ", "(A)", "A ", "\n", ".", "yes ", "no"])
+@pytest.mark.parametrize("piece", ["A", "(", " ", "(A)", "A ", "\n", "."])
 def test_a_megabyte_takes_no_time(piece):
     started = time.perf_counter()
     assert choice(piece * (1_000_000 // len(piece)), FOUR) == 0
-    assert yes_or_no(piece * (1_000_000 // len(piece)), {"answer": True}) == 0
     assert time.perf_counter() - started < 0.3
 
 

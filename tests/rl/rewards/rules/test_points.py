@@ -8,14 +8,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rl.rewards.rules.points import (
-    free_place,
-    in_mask,
-    in_polygon,
-    in_region,
-    in_runs,
-    on_each,
-)
+from rl.rewards.rules.points import free_place, in_mask, in_polygon, in_runs, on_each
 
 SQUARE = [[100, 100], [200, 100], [200, 200], [100, 200]]
 NOTCHED = [[0, 0], [300, 0], [300, 300], [150, 100], [0, 300]]
@@ -105,12 +98,6 @@ def test_masks_that_overlap_are_matched():
     assert on_each("[[150,150],[800,800]]", reference) == 1
     assert on_each("[[800,800],[150,150]]", reference) == 1
     assert on_each("[[800,800],[810,800]]", reference) == 0
-
-
-def test_in_region():
-    assert in_region("[150,150]", {"mask": [SQUARE]}) == 1
-    assert in_region("[[150,150],[150,150]]", {"mask": [SQUARE]}) == 0
-    assert in_region("[50,150]", {"mask": [SQUARE]}) == 0
 
 
 @pytest.mark.parametrize(
