@@ -10,7 +10,8 @@ Every category of the gym has an exact rule, so the default asks no judge. To ha
     config.rewards.recipes.open = {"aggregation": "first", "verifiers": ("rule", "judge:meaning")}
     config.rewards.sources = (("docs_*", "open"), *config.rewards.sources)
 
-Fields are described by `rl.rewards.system.RewardSettings`, and by the settings that it names.
+Fields are described by `rl.rewards.reward_settings.RewardSettings`, and by the settings that it
+names.
 """
 
 from ml_collections import ConfigDict

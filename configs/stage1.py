@@ -110,6 +110,7 @@ def full() -> ConfigDict:
     config.train.steps = 250_000  # a billion pictures; EVA-02-L: 2.1 billion at 224 pixels
     config.train.log_every = 50
     config.train.eval_every = 5000
+    config.train.eval_start = False
     config.train.save_every = 1000
     config.train.keep_last = 2
     config.train.keep_every = 25_000

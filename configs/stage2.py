@@ -106,8 +106,8 @@ def full() -> ConfigDict:
     # 256 captions per chip in 23 rows of 512, planned for rewritten captions of 46 tokens in the
     # mean: 1.0% of the tokens are padding, 0.7% of the captions' are cut; padded, 28% are padding.
     # Alt-text has a mean of about 17: set 17.0 and rows of 256. For the mean of your own captions:
-    # benchmarks/packing.py --source=SPEC --tokenizer=FILE; data/text_cut in the log tells whether
-    # it was set too low.
+    # `python -m benchmarks.packing --source=SPEC --tokenizer=FILE`; data/text_cut in the log tells
+    # whether it was set too low.
     config.data.text_layout = "packed"
     config.data.text_row_length = 512
     config.data.text_budget = 46.0
@@ -133,6 +133,7 @@ def full() -> ConfigDict:
     config.train.steps = 122_070  # 8 billion pairs, report §2.1
     config.train.log_every = 50
     config.train.eval_every = 5000
+    config.train.eval_start = False
     config.train.save_every = 1000
     config.train.keep_last = 2
     config.train.keep_every = 10_000

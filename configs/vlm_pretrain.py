@@ -131,6 +131,7 @@ def full() -> ConfigDict:
     config.train.steps = 150_000
     config.train.log_every = 50
     config.train.eval_every = 5000
+    config.train.eval_start = False
     config.train.save_every = 1000
     config.train.keep_last = 2
     config.train.keep_every = 10_000

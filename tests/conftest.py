@@ -46,6 +46,13 @@ def _cache_of_the_tests(tmp_path_factory):
     patch.undo()
 
 
+@pytest.fixture(scope="session")
+def xla_cache(tmp_path_factory):
+    """Folder of compiled code, for the programs that tests of all workers start."""
+    folder = tmp_path_factory.getbasetemp()
+    return (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "xla"
+
+
 @pytest.fixture
 def make_mesh():
     """(number of devices) -> data-parallel mesh over the first of the eight."""

@@ -173,11 +173,11 @@ def test_an_unknown_ablation_is_an_error(tmp_path):
         ablations.plan("teacher", [0], tmp_path)
 
 
-def test_smoke_form_runs_and_is_found_again(tmp_path, monkeypatch):
+@pytest.mark.slow
+def test_smoke_form_runs_and_is_found_again(tmp_path, monkeypatch, xla_cache):
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
     monkeypatch.setenv("XLA_FLAGS", quick())
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "xla"))
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(xla_cache))
     # The texture teacher alone has no tower to be trained first.
     runs = ablations.plan("teachers", [1], tmp_path / "runs", smoke=True)[2:]
     ablations.run_all(runs, quiet())

@@ -56,8 +56,8 @@ def test_there_are_configs():
     assert "stage2" in NAMES
 
 
-# Fine-tuning is the program of pretraining with another mixture.
-SMOKED = [pytest.param(n, marks=pytest.mark.slow) if n == "vlm_sft" else n for n in NAMES]
+LONG = ("vlm_pretrain", "vlm_sft")  # most of a minute each
+SMOKED = [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in NAMES]
 
 
 @pytest.mark.parametrize("name", SMOKED)

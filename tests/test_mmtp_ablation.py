@@ -38,6 +38,7 @@ def test_unknown_arms_and_settings_are_errors_with_the_choices(arg):
         config_file.get_config(arg)
 
 
+@pytest.mark.slow
 def test_arms_share_parameters_batches_and_flops():
     found = []
     for arm in ARMS:
@@ -158,6 +159,18 @@ def test_seeds_without_all_arms_are_left_out(tmp_path):
         pretend(run, serving=run.seed == 0)
     assert list(tables.summarise(runs)["image_token"]["loss/main"]) == [0]
     assert tables.markdown(runs).startswith("1 paired seeds (0)")
+
+
+def test_arms_that_nobody_asked_for_are_left_out(tmp_path):
+    runs = mmtp_ablation.plan([0, 1], tmp_path)
+    runs = [run for run in runs if run.variant in ("visual", mmtp_ablation.BASE)]
+    for run in runs:
+        pretend(run)
+    text = tables.markdown(runs)
+    assert text.startswith("2 paired seeds (0, 1)")
+    assert "\n| visual |" in text
+    assert "\n| masked_keys |" not in text
+    assert len(plots.drawings(runs)) == 3
 
 
 def test_pictures_show_means_and_paired_differences(tmp_path):

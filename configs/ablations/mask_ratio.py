@@ -1,6 +1,6 @@
 """How much of a picture should be hidden?
 
-    python benchmarks/ablations.py --ablation=mask_ratio
+    python -m benchmarks.ablations --ablation=mask_ratio
 
 or one run:
 

@@ -1,6 +1,6 @@
 """What should multi-token prediction be fed where a token is visual?
 
-    python benchmarks/mmtp_ablation.py
+    python -m benchmarks.mmtp_ablation
 
 or one run:
 

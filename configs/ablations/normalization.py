@@ -1,6 +1,6 @@
 """How should teachers' features be normalised before they are predicted?
 
-    python benchmarks/ablations.py --ablation=normalization
+    python -m benchmarks.ablations --ablation=normalization
 
 or one run:
 

@@ -1,6 +1,6 @@
 """Muon or AdamW for the matrices?
 
-    python benchmarks/ablations.py --ablation=optimizer
+    python -m benchmarks.ablations --ablation=optimizer
 
 or one run:
 

@@ -1,6 +1,6 @@
 """Does QK-Norm hold attention logits where the learning rate is high?
 
-    python benchmarks/ablations.py --ablation=qk_norm
+    python -m benchmarks.ablations --ablation=qk_norm
 
 or one run:
 

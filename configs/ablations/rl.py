@@ -1,11 +1,11 @@
 """Reinforcement learning on the small setting of rl.py:tiny: what its design choices are worth.
 
-    python benchmarks/rl_ablation.py --ask=staleness --init_from=runs/vlm_sft_gym
+    python -m benchmarks.rl_ablation --ask=staleness --init_from=runs/vlm_gym
 
 or one run:
 
     python -m rl.main --config=configs/ablations/rl.py:partial --workdir=runs/partial \
-        --config.train.init_from=runs/vlm_sft_gym
+        --config.train.init_from=runs/vlm_gym
 
 `multi`, `single_NAME`: all six categories at once, or one; all runs are asked held-out tasks of
 all six. `sync`, `async`, `partial`: versions that replies may be behind, 0, 1, or 2 with aborted
@@ -24,7 +24,7 @@ from configs import rl
 from configs.common import check_variant
 
 SMOKE = ":smoke"
-BATCH = 24  # groups
+BATCH = 18  # groups
 VARIANTS = {
     "multi": {},
     **{f"single_{name}": {"tasks.categories": (name,)} for name in rl.TINY_CATEGORIES},

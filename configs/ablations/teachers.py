@@ -1,6 +1,6 @@
 """Do two teachers teach more than either alone?
 
-    python benchmarks/ablations.py --ablation=teachers
+    python -m benchmarks.ablations --ablation=teachers
 
 or one run:
 
