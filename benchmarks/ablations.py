@@ -1,7 +1,7 @@
 """Stage 1's ablations on the small setting: every variant with several seeds, a table and a plot.
 
-    python benchmarks/ablations.py --ablation=teachers
-    python benchmarks/ablations.py --ablation=all --seeds=0,1,2 --markdown=ablations.md --plot=plots
+    python -m benchmarks.ablations --ablation=teachers
+    python -m benchmarks.ablations --ablation=all --seeds=0,1,2 --markdown=ablations.md --plot=plots
 
 Each run is `cogvit_jax.main` with a config of `configs/ablations/`, in a process of its own; one
 that is complete is not repeated, so that the command can be stopped and started again. About 36

@@ -1,8 +1,8 @@
 """Attention with QK-norm, RoPE and segments at 65,536 tokens: XLA, our kernel, JAX's kernels.
 
-    python benchmarks/attention.py                       compiled for v5e, v6e, v5p; no TPU needed
-    python benchmarks/attention.py --topologies= --device=gpu        measured on this GPU
-    python benchmarks/attention.py --record              the table of cogvit_jax/kernels/cost.py
+    python -m benchmarks.attention                       compiled for v5e, v6e, v5p; no TPU needed
+    python -m benchmarks.attention --topologies= --device=gpu        measured on this GPU
+    python -m benchmarks.attention --record              the table of cogvit_jax/kernels/cost.py
 
 Forward and backward of one layer from the fused projection `[b, t, 3d]` to `[b, t, d]`, bf16,
 without the projections. Temporaries are what the compiler allots beyond arguments and outputs; what

@@ -1,7 +1,7 @@
 """Chunked cross-entropy beside full logits: memory compiled, time measured, in turns.
 
-    python benchmarks/cross_entropy.py
-    python benchmarks/cross_entropy.py --tokens 1024 --width 256 --block 1024
+    python -m benchmarks.cross_entropy
+    python -m benchmarks.cross_entropy --tokens 1024 --width 256 --block 1024
 
 Value and gradients of the mean loss, bf16 hidden states, f32 matrix, on one device of whatever kind
 is here. `full` is the textbook form, logits in f32 and `logsumexp`, differentiated by JAX.

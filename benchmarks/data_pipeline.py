@@ -1,6 +1,6 @@
 """Images/s of decoding, NaFlex resizing and packing on one core, against what a step needs.
 
-    python benchmarks/data_pipeline.py [--images=FOLDER] [--step_seconds=1.5 --hosts=64]
+    python -m benchmarks.data_pipeline [--images=FOLDER] [--step_seconds=1.5 --hosts=64]
 
 Runs the training pipeline's own code (`data.examples`, the budgets of configs/stage2.py) in one
 thread on JPEGs: the embedded photographs brought to `--megapixels`, or the files of a folder as

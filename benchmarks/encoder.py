@@ -1,7 +1,7 @@
 """Training steps beside other implementations of the same work, in turns, on CPU.
 
-    pip install -e '.[parity]' && python benchmarks/encoder.py
-    python benchmarks/encoder.py --model=siglip [--big_vision=DIR] [--json=FILE]
+    pip install -e '.[parity]' && python -m benchmarks.encoder
+    python -m benchmarks.encoder --model=siglip [--big_vision=DIR] [--json=FILE]
 
 `encoder`: CogViT against the same architecture in transformers/torch; forward, backward of the mean
 square feature, AdamW. `siglip`: the stage 2 step, as `cogvit_jax.main` runs it, at ViT-B/16-224

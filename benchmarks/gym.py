@@ -1,6 +1,6 @@
 """The gym: are right replies right and wrong ones worth nothing, and how fast is it drawn?
 
-    python benchmarks/gym.py [--seeds=200 --hostile_seeds=20] [--categories=maze,counting]
+    python -m benchmarks.gym [--seeds=200 --hostile_seeds=20] [--categories=maze,counting]
         [--json=FILE] [--markdown]
 
 First, two processes with different hash seeds draw every task, one of them in reverse order: the

@@ -1,7 +1,7 @@
 """What multi-token prediction is fed at visual tokens: five arms, paired seeds, tables and plots.
 
-    python benchmarks/mmtp_ablation.py
-    python benchmarks/mmtp_ablation.py --seeds=0,1,2,3,4 --markdown=mmtp.md --plot=plots
+    python -m benchmarks.mmtp_ablation
+    python -m benchmarks.mmtp_ablation --seeds=0,1,2,3,4 --markdown=mmtp.md --plot=plots
 
 Arms, model and data are those of `configs/ablations/mmtp.py`. Every run is `mmtp.main` in a
 process of its own, seed after seed, so that what is complete is paired; then each trained model

@@ -114,10 +114,11 @@ def _of_sources(ends: Mapping[str, Any], metric: str) -> list[float]:
 
 
 def summarise(runs: Sequence[Run]) -> dict[str, dict[str, dict[int, float]]]:
-    """{arm: {figure: {seed: value}}} of complete runs of seeds that have all arms."""
+    """{arm: {figure: {seed: value}}} of complete runs of seeds that have all arms of `runs`."""
+    arms = [arm for arm in VARIANTS if any(run.variant == arm for run in runs)]
     done = [run for run in runs if run.is_complete]
-    paired = {s for s in {r.seed for r in done} if sum(r.seed == s for r in done) == len(VARIANTS)}
-    found: dict[str, dict[str, dict[int, float]]] = {arm: {} for arm in VARIANTS}
+    paired = {s for s in {r.seed for r in done} if sum(r.seed == s for r in done) == len(arms)}
+    found: dict[str, dict[str, dict[int, float]]] = {arm: {} for arm in arms}
     for run in done:
         if run.seed in paired:
             for name, value in figures(run).items():
@@ -175,7 +176,7 @@ def markdown(runs: Sequence[Run]) -> str:
         found = {n: differences(summary, n) for n in shown}
         rows = [["minus " + BASE, *(TITLES[n][0] for n in shown)]]
         rows += [
-            [a, *(signed(found[n][a], TITLES[n][1]) for n in shown)] for a in VARIANTS if a != BASE
+            [a, *(signed(found[n][a], TITLES[n][1]) for n in shown)] for a in summary if a != BASE
         ]
         parts.append(table(rows))
     lengths = matrix(runs)

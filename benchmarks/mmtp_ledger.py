@@ -1,6 +1,6 @@
 """What a pipelined step of multimodal multi-token prediction sends along each mesh axis.
 
-    pip install -e '.[tpu]' && python benchmarks/mmtp_ledger.py --json=ledger.json
+    pip install -e '.[tpu]' && python -m benchmarks.mmtp_ledger --json=ledger.json
 
 Loss and gradient of a CogViT + GLM decoder + one prediction layer are compiled ahead of time for a
 TPU topology, once per design of what the layer is fed at visual places (`mmtp.visual_input`).

@@ -1,7 +1,7 @@
 """What an optimizer update costs: AdamW, optax's Muon and ours, replicated and under FSDP.
 
-    pip install -e '.[tpu]' && python benchmarks/muon.py                # compiled for TPU pods
-    python benchmarks/muon.py --cpu                                     # measured on 8 CPU devices
+    pip install -e '.[tpu]' && python -m benchmarks.muon                # compiled for TPU pods
+    python -m benchmarks.muon --cpu                                     # measured on 8 CPU devices
 
 The whole update of CogViT-L, alone and with stage 2's text tower: momentum, Newton-Schulz, weight
 decay, new parameters. Matrix products, cycles, memory and bytes are the TPU compiler's, found

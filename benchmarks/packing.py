@@ -1,6 +1,6 @@
 """Share of tokens that is padding, by layout and size distribution: images and captions.
 
-    python benchmarks/packing.py [--source=SPEC --tokenizer=FILE] [--json=FILE]
+    python -m benchmarks.packing [--source=SPEC --tokenizer=FILE] [--json=FILE]
 
 Sizes are drawn from named distributions or read from a source; rows are planned by the training
 pipeline's own code, so figures are measured on simulated batches. Where captions are packed, the

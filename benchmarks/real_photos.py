@@ -1,6 +1,6 @@
 """Prompted classification of real photographs after a few minutes of training from scratch.
 
-    python benchmarks/real_photos.py DIR --minutes=7
+    python -m benchmarks.real_photos DIR --minutes=7
 
 DIR holds `train/` and `test/`, each with pictures and a captions.jsonl whose records have a label
 and one caption per language. Trains stage 2 on train/ with as many steps as fit the time (start-up,

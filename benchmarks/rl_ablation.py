@@ -1,7 +1,7 @@
 """What design choices of reinforcement learning are worth: runs, tables and plots.
 
-    python benchmarks/rl_ablation.py --init_from=runs/vlm_sft_gym
-    python benchmarks/rl_ablation.py --init_from=runs/vlm_sft_gym --ask=staleness --out=plots
+    python -m benchmarks.rl_ablation --init_from=runs/vlm_gym
+    python -m benchmarks.rl_ablation --init_from=runs/vlm_gym --ask=staleness --out=plots
 
 Variants, model and tasks are those of `configs/ablations/rl.py`; `--ask` picks questions, or
 `--variants` variants by name. Every run is `rl.main` in a process of its own, one after the other.

@@ -1,55 +1,53 @@
-"""Do the stages of reinforcement learning overlap? A slow engine and judge beside a real step.
+"""Do the stages of reinforcement learning overlap? A slow engine and judge beside the real step.
 
-    python benchmarks/rl_overlap.py --steps=12
+    python -m benchmarks.rl_overlap --steps=12
 
-The engine and the judge wait, as machines elsewhere would make us wait; packing, the training step
-and everything between are real. The same run is made on policy, where stages follow each other, and
-one version ahead, where they overlap: wall time per step is compared with the slowest stage alone
-and with the sum of all.
+The run is that of configs/rl.py:tiny: its model, loss and optimizer, its tasks, packing, logging
+and event log. Only engine and judge are made up: they wait, as machines elsewhere would make us
+wait, and use no processor. The same run is made on policy, where stages follow each other, and
+ahead, where they overlap: wall time per step is compared with the slowest stage and with the sum of
+all. The step's time is what the trainer takes in each run, measured from the batch to its end.
 """
 
 import argparse
 import asyncio
+import dataclasses
+import io
+import statistics
 import tempfile
-import time
-from pathlib import Path
-from types import SimpleNamespace
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from mmtp.data.chat import ChatSettings
-from mmtp.data.images import ImageSettings
-from mmtp.data.tokenizer import load_tokenizer
-from rl.envs import CATEGORIES
-from rl.envs.environment import judge
-from rl.programs.rl_run import Plan, Run
-from rl.programs.rl_tasks import task_of
-from rl.prompts import Encoder
-from rl.rollout.driver import Parts
-from rl.rollout.episodes import Episode
-from rl.rollout.event_log import EventLog
+from cogvit_jax import train_loop
+from configs import rl as configs
+from rl.lead import ALONE
+from rl.programs import rl as program
+from rl.programs.rl_parts import make_plan
+from rl.programs.rl_run import Run
+from rl.programs.rl_settings import read
+from rl.rollout.parts import Parts
 from rl.rollout.protocol import Told, aborted
-from rl.rollout.sampling import SamplingSettings
-from rl.rollout.schedule_settings import RolloutSettings
-from rl.spans import Spans
+from rl.types import Rollout, Verdict
 
-GROUP, GROUPS, ROWS = 4, 8, 16
+GROUP, GROUPS, ROWS = 8, 8, 16
 LENGTH = 16  # tokens of a reply
+COMPILING = 3  # steps that are left out
 
 
 class SlowEngine:
     """Draws a token of every row each `seconds`; no more than ROWS replies at a time."""
 
-    def __init__(self, version, seconds):
+    def __init__(self, version: int, seconds: float) -> None:
         self.version, self._seconds = version, seconds
         self._rows = asyncio.Semaphore(ROWS)
-        self._aborted = set()
+        self._aborted: set[Any] = set()
 
-    async def generate(self, ask):
+    async def generate(self, ask: Any) -> Told:
         """Waits for a row, then for its tokens."""
         async with self._rows:
             await asyncio.sleep(self._seconds * LENGTH)
@@ -59,153 +57,94 @@ class SlowEngine:
         told = ((*range(20, 20 + LENGTH - 1), ask.stop[0]), numbers, numbers)
         return Told(ask.sample, ask.turn, ask.attempt, *told, (self.version,) * LENGTH, "stop")
 
-    def abort(self, samples):
+    def abort(self, samples: Any) -> None:
         """Ends them when they have their tokens."""
         self._aborted |= set(samples)
 
-    async def publish(self, version, params):
-        """At once."""
+    async def publish(self, version: int, params: Any) -> None:
+        """When the step that makes them has ended."""
+        await asyncio.to_thread(jax.block_until_ready, params)
         self.version = version
 
-    def stats(self):
+    def stats(self) -> dict[str, float]:
         """Nothing to tell."""
         return {}
 
-    async def close(self):
+    async def close(self) -> None:
         """Nothing to end."""
 
 
-@jax.jit
-def train_step(weights, repeats):
-    """Matrix products, so many times."""
-
-    def body(_, x):
-        return jnp.tanh(x @ weights)
-
-    return jax.lax.fori_loop(0, repeats, body, weights)
-
-
-def make_run(folder, staleness, steps, token_seconds, judge_seconds):
-    """A run whose engine and judge wait."""
-    encoder = Encoder(
-        load_tokenizer(""),
-        ImageSettings(patch_size=14, min_patches=4, max_patches=96),
-        ChatSettings(),
-    )
-    drawn = iter(range(10**6))
-
-    async def slow_judge(rollout):
-        await asyncio.sleep(judge_seconds)
-        return await asyncio.to_thread(judge, CATEGORIES[rollout.task.category], rollout)
-
-    async def close():
-        """Nothing to end."""
-
-    def build(step, groups, episodes):
-        rows = [episodes[s.id].row(1.0) for g in groups for s in g.valid]
-        tokens = np.stack([r.document.tokens[-LENGTH:] for r in rows])
-        return SimpleNamespace(step=step, arrays={"tokens": tokens}, ids=(), figures={})
-
-    def open_task(pick):
-        task = task_of(pick)
-        return task, encoder.first(task)
-
-    def parts(saved):
-        del saved
-        made = Parts(
-            draw=lambda n: [
-                {"category": "counting", "seed": next(drawn), "difficulty": 0, "language": "en"}
-                for _ in range(n)
-            ],
-            open=open_task,
-            episode=lambda task, prompt: Episode(
-                CATEGORIES[task.category], task, prompt, encoder, 256
-            ),
-            engine=lambda version, params: SlowEngine(version, token_seconds),
-            close=close,
-            judge=slow_judge,
-            build=build,
-            announce=lambda step: None,
-            settled=lambda group: None,
-            record=lambda event: None,
-        )
-        return made, dict
-
-    settings = RolloutSettings(
-        group_size=GROUP,
-        batch_groups=GROUPS,
-        max_staleness=staleness,
-        concurrency=2 * ROWS if staleness else GROUP * GROUPS,
-        batches_ahead=min(staleness, 1),
-        num_steps=steps,
-    )
-    return Run(
-        Plan(
-            settings=settings,
-            sampling=SamplingSettings(LENGTH, 256, stop=encoder.stop),
-            seed=0,
-            parts=parts,
-            log=lambda num: EventLog.open(folder / "events.jsonl"),
-            put=lambda arrays: arrays,
-            score=lambda params, batch: None,
-            recompute=False,
-            residents=lambda params: {},
-            inspect=lambda built, params, arrays: {},
-            publish=lambda version, params: params,
-            spans=Spans(),
-            figures=dict,
-        )
-    )
+def make_config(staleness: int, steps: int) -> Any:
+    """configs/rl.py:tiny with smaller batches, and trained on whatever the engine says."""
+    config: Any = configs.get_config("tiny").unlock()
+    config.algorithm.dynamic_sampling = False  # all replies are wrong
+    config.fidelity.every = 0
+    config.rollout.group_size = GROUP
+    config.rollout.batch_groups = GROUPS
+    config.rollout.max_staleness = staleness
+    config.rollout.concurrency = 2 * GROUP * GROUPS if staleness else GROUP * GROUPS
+    config.rollout.batches_ahead = min(staleness, 1)
+    config.packing.microbatches = 8
+    config.train.steps = steps
+    config.train.eval_every = 0
+    config.train.eval_start = False
+    config.train.save_every = 0
+    return config
 
 
-def seconds_per_step(staleness, steps, token_seconds, judge_seconds, repeats, weights):
-    """Wall time of a step, the first two left out."""
+def slow(
+    make: Callable[[Any], tuple[Parts, Any]], token: float, judging: float, saved: Any
+) -> tuple[Parts, Any]:
+    """The parts of a run with an engine and a judge that wait."""
+    parts, state = make(saved)
+
+    async def judge(rollout: Rollout) -> Verdict:
+        await asyncio.sleep(judging)
+        return await parts.judge(rollout)
+
+    def engine(version: int, params: Any) -> Any:
+        return SlowEngine(version, token)
+
+    return dataclasses.replace(parts, engine=engine, judge=judge), state
+
+
+def measure(staleness: int, steps: int, token: float, judging: float) -> tuple[float, float]:
+    """Seconds from step to step, and of the trainer in each; means."""
+    config = make_config(staleness, steps)
     with tempfile.TemporaryDirectory() as folder:
-        run = make_run(Path(folder), staleness, steps, token_seconds, judge_seconds)
-        batches = run.batches(None)
-        try:
-            run.begin(SimpleNamespace(step=0, params={}))
-            for step in range(1, steps + 1):
-                if step == 3:
-                    began = time.perf_counter()
-                next(batches)
-                out = train_step(weights, repeats)
-                jax.block_until_ready(out)
-                run.hook(step, SimpleNamespace(params={}), {"loss": out[0, 0]})
-            return (time.perf_counter() - began) / (steps - 2)
-        finally:
-            run.close()
+        found = read(config, None, folder)
+        layout = program.make_layout(found)
+        plan = make_plan(found, layout)
+        parts = partial(slow, plan.parts, token, judging)
+        run = Run(dataclasses.replace(plan, parts=parts))
+        trained = program.make_program(found, layout, ALONE, run)
+        quiet = Console(file=io.StringIO())
+        train_loop.run(dataclasses.replace(trained, evaluators={}), config, folder, quiet)
+        spans = [s for s in plan.spans.last() if s.stage == "train"][COMPILING:]
+    wall = (spans[-1].stop - spans[0].stop) / (len(spans) - 1)
+    return wall, statistics.mean(s.seconds for s in spans)
 
 
-def main():
+def main() -> None:
     """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--steps", type=int, default=12)
-    parser.add_argument("--train_seconds", type=float, default=1.0)
-    parser.add_argument("--generate_seconds", type=float, default=1.5, help="of a batch")
-    parser.add_argument("--judge_seconds", type=float, default=0.2)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--steps", type=int, default=16)
+    parser.add_argument("--generate_seconds", type=float, default=5.0, help="of a batch")
+    parser.add_argument("--judge_seconds", type=float, default=0.5)
+    parser.add_argument("--staleness", default="0,1,2", help="comma-separated")
     options = parser.parse_args()
-    weights = jax.random.normal(jax.random.key(0), (512, 512)) / 23
-    jax.block_until_ready(train_step(weights, 100))
-    began = time.perf_counter()
-    jax.block_until_ready(train_step(weights, 100))
-    repeats = int(100 * options.train_seconds / (time.perf_counter() - began))
-    began = time.perf_counter()
-    jax.block_until_ready(train_step(weights, repeats))
-    train = time.perf_counter() - began
     # A batch is GROUP · GROUPS replies, ROWS at a time.
-    token_seconds = options.generate_seconds / (GROUP * GROUPS / ROWS) / LENGTH
+    token = options.generate_seconds / (GROUP * GROUPS / ROWS) / LENGTH
     table = Table(title="seconds per step (measured)")
-    for name in ("max_staleness", "wall", "slowest stage", "wall / slowest", "sum", "wall / sum"):
+    names = ("max_staleness", "wall", "step", "engine", "wall / slowest", "sum", "wall / sum")
+    for name in names:
         table.add_column(name, justify="right")
-    slowest = max(train, options.generate_seconds)
-    total = train + options.generate_seconds + options.judge_seconds
-    for staleness in (0, 1, 2):
-        wall = seconds_per_step(
-            staleness, options.steps, token_seconds, options.judge_seconds, repeats, weights
-        )
-        row = (staleness, wall, slowest, wall / slowest, total, wall / total)
-        table.add_row(*(str(x) if isinstance(x, int) else f"{x:.2f}" for x in row))
+    for staleness in map(int, options.staleness.split(",")):
+        wall, step = measure(staleness, options.steps, token, options.judge_seconds)
+        slowest = max(step, options.generate_seconds)
+        total = step + options.generate_seconds + options.judge_seconds
+        row = (wall, step, options.generate_seconds, wall / slowest, total, wall / total)
+        table.add_row(str(staleness), *(f"{x:.2f}" for x in row))
     Console().print(table)
 
 

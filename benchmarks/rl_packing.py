@@ -1,6 +1,6 @@
 """Joint packing of RL samples by tokens and ViT patches, against packing by length alone.
 
-    python benchmarks/rl_packing.py [--num=10000] [--json=FILE]
+    python -m benchmarks.rl_packing [--num=10000] [--json=FILE]
 
 Samples are draws of (length, pictures): lengths lognormal with deviation 1.2; text, one picture,
 several pictures, or frames of a video. Packers by length see tokens only, as RL trainers do

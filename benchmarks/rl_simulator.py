@@ -1,6 +1,6 @@
 """Synchronous and asynchronous rollouts on a virtual clock: speed, idle time, staleness, bias.
 
-    python benchmarks/rl_simulator.py --plot=timeline.png
+    python -m benchmarks.rl_simulator --plot=timeline.png
 
 SIMULATED: the schedule is the one that trains (rl/rollout/schedule.py); engines, judge and trainer
 are models with the numbers of rl/rollout/simulate_report.py. Takes about two minutes on one core.

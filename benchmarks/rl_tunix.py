@@ -1,14 +1,16 @@
 """Rollouts side by side with Tunix, on one toy model.
 
-    pip install google-tunix    # in an environment that has this project too
-    python benchmarks/rl_tunix.py [--rounds=7] [--cases=0,1,2]
+    pip install -e '.[test,tunix]'
+    python -m benchmarks.rl_tunix [--rounds=7] [--cases=0,1,2]
 
-Both models have 0.8M parameters in the shape of Qwen3: 4 layers of width 128, 4 heads of 32 with
-2 for keys, MLP 384, 64 tokens. A batch holds groups of samples with one prompt of 8 tokens; nothing
+Both draw from the same 0.8M weights of Qwen3: 4 layers of width 128, 4 heads of 32 with 2 for keys,
+MLP 384, 64 tokens, float32. A batch holds groups of samples with one prompt of 8 tokens; nothing
 ends early. Rounds take turns, so that a machine's other work falls on both; compilation is not
 timed. Ours is measured through `rl.rollout.local.LocalEngine`, one future for each sample, and
 directly; Tunix's sampler with and without log probabilities, which ours always has. Seconds of a
 core are those that the process was given, and say more where others use the machine.
+
+`rl_tunix_train.py` trains both beside each other.
 """
 
 import argparse
@@ -22,6 +24,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from benchmarks import rl_tunix_toy as toy
+from cogvit_jax.host_memory import keep_freed_memory
 from cogvit_jax.models.vit import VisionSettings
 from cogvit_jax.models.vit import build as build_vision
 from mmtp.data.encoded import Encoded
@@ -30,33 +34,23 @@ from mmtp.models import vlm
 from mmtp.models.decoder import DecoderSettings, resolve
 from mmtp.models.mtp import MTPSettings
 from mmtp.models.vlm import VLM
+from rl.rollout import tunix_qwen3
 from rl.rollout.local import LocalEngine, LocalSettings
 from rl.rollout.protocol import Ask
+from rl.rollout.tunix import Ids, make_sampler
 
-VOCAB, WIDTH, MLP, DEPTH, HEADS, KV_HEADS, HEAD_DIM, PROMPT = 64, 128, 384, 4, 4, 2, 32, 8
+VOCAB, PROMPT = toy.VOCAB, 8
 CASES = ((32, 32, 8), (128, 64, 8), (128, 64, 32))  # samples, tokens, size of a group
 
 
 def our_model() -> VLM:
     """Of the shape above; a tower that no text looks at."""
-    language = DecoderSettings(
-        size="tiny",
-        width=WIDTH,
-        depth=DEPTH,
-        num_heads=HEADS,
-        num_kv_heads=KV_HEADS,
-        head_dim=HEAD_DIM,
-        mlp_dim=MLP,
-        vocab_size=VOCAB,
-        rotary_dim=HEAD_DIM,
-        mrope_sections=(6, 5, 5),
-    )
     vision = VisionSettings(
         size="tiny", width=16, depth=1, num_heads=2, mlp_dim=32, patch_size=4, dtype="float32"
     )
     return VLM(
         vision=build_vision(vision),
-        decoder=resolve(language),
+        decoder=resolve(DecoderSettings(size="tiny", **toy.DECODER)),
         mtp=MTPSettings(depth=0),
         image_token=VOCAB - 1,
         patch_dim=48,
@@ -98,56 +92,11 @@ def our_engine(samples: int, tokens: int, params: Any) -> Engine:
     return Engine(our_model(), params, settings)
 
 
-class Letters:
-    """A tokenizer as Tunix wants one: characters of the private use area are ids."""
-
-    def encode(self, text: str) -> list[int]:
-        """Ids of a text."""
-        return [ord(c) - 0xE000 for c in text]
-
-    def decode(self, ids: list[int]) -> str:
-        """Text of ids."""
-        return "".join(chr(0xE000 + int(i)) for i in ids)
-
-    def bos_id(self) -> int:
-        """First token of a prompt."""
-        return 1
-
-    def eos_id(self) -> int:
-        """No token of the vocabulary: nothing ends early."""
-        return VOCAB + 1
-
-    def pad_id(self) -> int:
-        """Fills up prompts."""
-        return 0
-
-
-def tunix_model(seed: int = 0) -> Any:
-    """Qwen3 of the shape above."""
-    from flax import nnx
-    from tunix.models.qwen3 import model as qwen3  # type: ignore
-
-    config = qwen3.ModelConfig(
-        num_layers=DEPTH,
-        vocab_size=VOCAB,
-        embed_dim=WIDTH,
-        hidden_dim=MLP,
-        num_heads=HEADS,
-        head_dim=HEAD_DIM,
-        num_kv_heads=KV_HEADS,
-        rope_theta=10_000,
-        norm_eps=1e-6,
-        use_tied_embedding=True,
-    )
-    return qwen3.Qwen3(config, rngs=nnx.Rngs(seed))
-
-
-def tunix_sampler(tokens: int) -> Any:
-    """Tunix's own ("vanilla") sampler; its cache is as long as ours."""
-    from tunix.generate import sampler  # type: ignore
-
-    cache = sampler.CacheConfig(PROMPT + tokens, DEPTH, KV_HEADS, HEAD_DIM)
-    return sampler.Sampler(tunix_model(), Letters(), cache)
+def tunix_sampler(tokens: int, params: Any) -> Any:
+    """Tunix's own ("vanilla") sampler of our weights; its cache is as long as ours."""
+    config = our_model().decoder
+    model = tunix_qwen3.make_model(params, config)
+    return make_sampler(model, PROMPT + tokens, config.depth, config.num_kv_heads, config.head_dim)
 
 
 def measure_rollouts(rounds: int, cases: Sequence[tuple[int, int, int]]) -> None:
@@ -176,8 +125,8 @@ def contestants(
 ) -> dict[str, Callable[[int], int]]:
     """Name -> a function of the round that rolls out and counts tokens."""
     direct, own = (our_engine(samples, tokens, params) for _ in range(2))
-    sampler = tunix_sampler(tokens)
-    strings = [Letters().decode(ids.tolist()) for ids in prompt_ids(samples // group)]
+    sampler = tunix_sampler(tokens, params)
+    strings = [Ids().decode(ids.tolist()) for ids in prompt_ids(samples // group)]
     strings = [text for text in strings for _ in range(group)]
 
     def ours(number: int) -> int:
@@ -226,6 +175,7 @@ def main() -> None:
     args = parser.parse_args()
     versions = {name: metadata.version(name) for name in ("jax", "flax", "google-tunix")}
     print(", ".join(f"{name} {number}" for name, number in versions.items()))
+    keep_freed_memory()
     measure_rollouts(args.rounds, [CASES[int(i)] for i in args.cases.split(",")])
 
 

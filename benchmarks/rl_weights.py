@@ -1,6 +1,6 @@
 """Publishing and loading a version of the weights, by what carries it, in one run.
 
-    python benchmarks/rl_weights.py [--megabytes=256] [--json=FILE]
+    python -m benchmarks.rl_weights [--megabytes=256] [--json=FILE]
 
 A tree like a decoder's, split over eight devices as FSDP does, is published and loaded onto one
 device. Seconds are of this machine; what can be compared are the columns of one run.

@@ -1,7 +1,7 @@
 """Variants of the 64K sigmoid loss: what the TPU compiler makes of them, and 8 CPU devices.
 
-    pip install -e '.[tpu]' && python benchmarks/siglip_loss.py
-    python benchmarks/siglip_loss.py --cpu
+    pip install -e '.[tpu]' && python -m benchmarks.siglip_loss
+    python -m benchmarks.siglip_loss --cpu
 
 Each row is the value and all gradients (images, texts, scale, bias) of the mean loss. Without
 --cpu: compiled ahead of time for each topology, bf16 embeddings; temporaries, FLOPs, cycles,

@@ -1,6 +1,6 @@
 """Seconds per token of plain and of speculative decoding with one model, and the same output.
 
-    python benchmarks/speculative.py --checkpoint=RUN_DIR [--tasks=ocr/heldout] [--num_draft=0,1,2]
+    python -m benchmarks.speculative --checkpoint=RUN_DIR [--tasks=ocr/heldout] [--num_draft=0,1,2]
 
 Every number of drafts answers the same held-out questions greedily; answers must be the same as
 without drafts. Compilation is left out (a first round is not timed), and rounds alternate between

@@ -1,6 +1,6 @@
 """Does stage 2 gain from stage 1? Both on the tiny setting, at equal steps of stage 2, with seeds.
 
-    python benchmarks/stage1_to_stage2.py --seeds=0,1,2 --steps=120 [--plot=FILE.png] [--json=FILE]
+    python -m benchmarks.stage1_to_stage2 --seeds=0,1,2 --steps=120 [--plot=FILE.png] [--json=FILE]
 
 For each seed: a stage 1 run (`configs/stage1.py:tiny`), a stage 2 run that starts from its encoder,
 and one from scratch with the same seed, data and steps. Runs go through `cogvit_jax.main` into

@@ -1,6 +1,6 @@
 """Which remat policy and how many microbatches suit a chip: the whole stage 2 step, compiled.
 
-    python benchmarks/step_search.py --topology=v5e:16x16 --json=search.json
+    python -m benchmarks.step_search --topology=v5e:16x16 --json=search.json
 
 Every candidate is the step that `main` would run, compiled by the TPU compiler in a process of its
 own (about four minutes each on two cores); nothing is run. A file of earlier results is continued.

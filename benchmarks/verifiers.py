@@ -1,6 +1,6 @@
 """How many verdicts a second each rule gives, and whether a hung call delays the others.
 
-    python benchmarks/verifiers.py [--seconds=0.5] [--json=FILE] [--markdown]
+    python -m benchmarks.verifiers [--seconds=0.5] [--json=FILE] [--markdown]
 
 Answers are realistic: of tasks of all difficulties, right ones, near misses, degenerate ones and
 blind guesses, whole replies that are taken apart first. Rules that leave this process (sympy by

@@ -1,7 +1,7 @@
 """Activation memory of the vision side for 1 to 64 pictures, as the TPU compiler lays it out.
 
-    pip install -e '.[tpu]' && python benchmarks/vision_memory.py
-    python benchmarks/vision_memory.py --images=1,8,64 --plans=chunks,offload --json=FILE --plot=PNG
+    pip install -e '.[tpu]' && python -m benchmarks.vision_memory
+    python -m benchmarks.vision_memory --images=1,8,64 --plans=chunks,offload --json=FILE --plot=PNG
 
 CogViT-L and the merger to a 0.5B decoder's width, forward and backward in bf16 with f32 parameters,
 pictures of 448 x 448 pixels (1024 patches, one vision row each), on one chip. Nothing runs and no
