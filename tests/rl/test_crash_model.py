@@ -59,9 +59,17 @@ def traces(folder):
     return log.stat().st_size if log.exists() else 0, *sorted(names)
 
 
+def is_saved(folder):
+    """Whether there is a whole checkpoint to go on from."""
+    return any(p.name.isdigit() for p in folder.glob("checkpoints/*"))
+
+
 def run_with_kills(folder, cache, rng, *changes):
-    """Each process is killed some traces after its start, and a moment later."""
-    for _ in range(KILLS):
+    """Each process is killed some traces after its start, and a moment later.
+
+    The traces of the last one count from its first checkpoint: what follows it goes on from there.
+    """
+    for kill in range(KILLS):
         process, began = start(folder, cache, *changes), time.monotonic()
         left, seen, first = rng.randint(1, 4), traces(folder), 0.0
         while left and process.poll() is None:
@@ -69,7 +77,7 @@ def run_with_kills(folder, cache, rng, *changes):
             found = traces(folder)
             if found != seen:
                 first = first or time.monotonic() - began  # how fast this machine is now
-                left, seen = left - 1, found
+                left, seen = left - (kill < KILLS - 1 or is_saved(folder)), found
         time.sleep(rng.random() * first / 8)
         assert process.poll() is None, (folder / "output").read_text()[-4000:]
         process.kill()
