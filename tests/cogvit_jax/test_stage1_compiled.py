@@ -1,25 +1,23 @@
 """What the TPU compiler makes of the stage 1 step, with two blocks in the student instead of 24.
 
 Teachers are whole: SigLIP2 So400m and DINOv3-L. Mesh, batch, loss, Muon and kernel are the pod's.
-The figures belong to one version of the compiler.
+The figures belong to one version of the compiler, and to its least effort: what stage 2's step
+takes is compiled with the whole of it.
 """
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
-from tests.libtpu import skip_without_libtpu
+from tests.libtpu import LEAST_EFFORT_ENV, skip_without_libtpu
 
 pytestmark = [pytest.mark.slow, skip_without_libtpu]
 BLOCKS = 2
-# Per chip: bytes of HBM, bytes sent, seconds.
-PINNED = {
-    "hbm_bytes_per_chip": 0.749e9,
-    "collective_bytes": 1.612e9,
-    "predicted_step_seconds": 0.0763,
-}
+# Per chip: bytes of HBM, bytes sent.
+PINNED = {"hbm_bytes_per_chip": 0.868e9, "collective_bytes": 1.612e9}
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +27,8 @@ def figures(tmp_path_factory):
     # The compiler's default for VMEM: the pod's own setting compiles for minutes longer.
     options = [f"--config.vision.depth={BLOCKS}", "--config.train.tpu_compiler_options=()"]
     options += ["--topology=v5e:16x16", f"--json={target}"]
-    subprocess.run([*command, *options], check=True, timeout=1200)
+    env = os.environ | LEAST_EFFORT_ENV
+    subprocess.run([*command, *options], env=env, check=True, timeout=1200)
     return json.loads(target.read_text())
 
 
