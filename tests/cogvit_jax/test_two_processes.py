@@ -159,10 +159,7 @@ def test_shards_of_the_data_are_disjoint_and_complete(one, two):
         assert parts[0] + parts[1] == ids  # in order
 
 
-@pytest.mark.parametrize(
-    "num_devices",
-    [4, *(pytest.param(num, marks=pytest.mark.slow) for num in (8, 1))],
-)
+@pytest.mark.parametrize("num_devices", [8, 4, 1])
 def test_a_checkpoint_of_two_processes_goes_on_in_one(one, two, tmp_path, num_devices):
     workdir = only_checkpoint(two, tmp_path / "run", SAVE_EVERY)
     shown, _ = train(workdir, num_devices)
