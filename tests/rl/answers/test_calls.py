@@ -111,9 +111,9 @@ def test_types():
     ],
 )
 def test_what_is_no_call(text):
-    started = time.monotonic()
+    started = time.process_time()
     assert parse_calls(text, TOOLS) is None
-    assert time.monotonic() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 def test_whether_it_tries():

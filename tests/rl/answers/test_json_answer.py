@@ -71,10 +71,10 @@ def test_limits_are_arguments():
 
 
 def test_a_megabyte_takes_no_time():
-    started = time.monotonic()
+    started = time.process_time()
     assert parse_json("[" * 1_000_000) is None
     assert parse_json("[" + "1," * 500_000 + "1]") is None
-    assert time.monotonic() - started < 0.2
+    assert time.process_time() - started < 0.2
 
 
 LEAVES = (

@@ -103,9 +103,9 @@ def test_never_raises_and_agrees_with_python(text):
 @pytest.mark.parametrize("piece", MEGABYTES)
 def test_a_megabyte_takes_no_time(piece):
     text = piece * (1_000_000 // len(piece))
-    started = time.perf_counter()
+    started = time.process_time()
     for answer in (text, "1" + text, text + "x"):
         assert parse_integer(answer) is None or not text.strip()
         assert parse_number(answer, ("%", "x")) is None or not text.strip()
         assert parse_choice(answer, 4) is None
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5

@@ -116,8 +116,8 @@ def test_never_raises_and_stays_in_range(text):
 @pytest.mark.parametrize("length", [1_000_000, 7_900])  # the second is short enough to be read
 def test_a_megabyte_takes_no_time(piece, length):
     text = piece * (length // len(piece))
-    started = time.perf_counter()
+    started = time.process_time()
     for answer in (text, f"[{text}]", f"[1{text}", f"[1,2]{text}"):
         for parse in (parse_point, parse_box, parse_polygon):
             parse(answer)
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5

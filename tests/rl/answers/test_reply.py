@@ -111,7 +111,7 @@ def test_never_raises_and_never_answers_with_marks(pieces):
 @pytest.mark.parametrize("head", ["", "<think>", "<think></think>"])
 def test_a_megabyte_takes_no_time(piece, head):
     text = head + piece * (1_000_000 // len(piece))
-    started = time.perf_counter()
+    started = time.process_time()
     parse(text)
     parse(head + text[:150_000])  # short enough to be read
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5

@@ -46,10 +46,15 @@ def test_processes_judge_in_turn():
 
 
 def test_a_verdict_comes_from_another_one_where_one_dies():
-    async def test(rewards):
+    async def both(rewards):
         while len(rewards._keeper.ready) < 2:
             await asyncio.sleep(0.01)
-        return [await rewards.score(ROLLOUT) for _ in range(3)]
+
+    async def test(rewards):
+        await both(rewards)
+        verdicts = [await rewards.score(ROLLOUT) for _ in range(3)]
+        await both(rewards)
+        return verdicts
 
     # The first process of number 0 dies of what it is asked.
     verdicts, starts = run(

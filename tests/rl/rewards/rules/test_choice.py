@@ -51,9 +51,9 @@ def test_never_raises_and_pays_for_one_option_only(said):
 
 @pytest.mark.parametrize("piece", ["A", "(", " ", "(A)", "A ", "\n", "."])
 def test_a_megabyte_takes_no_time(piece):
-    started = time.perf_counter()
+    started = time.process_time()
     assert choice(piece * (1_000_000 // len(piece)), FOUR) == 0
-    assert time.perf_counter() - started < 0.3
+    assert time.process_time() - started < 0.3
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 6])

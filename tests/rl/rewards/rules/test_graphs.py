@@ -96,9 +96,9 @@ def test_shape_against_brute_force(seed):
 
 def test_large_graphs_are_refused_at_once():
     cube = [(str(i), str(i ^ 1 << k)) for i in range(16) for k in range(4) if i < i ^ 1 << k]
-    started = time.monotonic()
+    started = time.process_time()
     assert not same_shape(cube, cube, False)
-    assert time.monotonic() - started < 0.1
+    assert time.process_time() - started < 0.1
 
 
 @settings(max_examples=60, deadline=None)

@@ -97,7 +97,7 @@ def test_never_raises(pieces):
 
 @pytest.mark.parametrize("piece", [*PIECES, "\\sqrt[", "x^{", "{}", "\\left.", "$$"])
 def test_long_ones_take_no_time(piece):
-    started = time.perf_counter()
+    started = time.process_time()
     for length in (MAX_CHARACTERS, 1_000_000):
         canonical(piece * (length // len(piece)))
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5

@@ -129,9 +129,9 @@ def test_nearer_is_better():
     ],
 )
 def test_svg_attacks(attack):
-    started = time.monotonic()
+    started = time.process_time()
     assert svg(attack) == 0
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_huge_shapes_are_drawn_in_no_time():
@@ -141,9 +141,9 @@ def test_huge_shapes_are_drawn_in_no_time():
     shape = f'<polyline points="{points}" fill="#00ff00" stroke="#ff0000" stroke-width="5000"/>'
     code = f'<svg viewBox="0 0 1 1">{shape * 5}</svg>'
     assert parse_svg(code) is not None
-    started = time.monotonic()
+    started = time.process_time()
     svg(code)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_layout_by_hand():
@@ -243,16 +243,16 @@ def test_best_pairs_against_every_permutation():
     ],
 )
 def test_page_attacks(attack):
-    started = time.monotonic()
+    started = time.process_time()
     assert page(attack) == 0
-    assert time.monotonic() - started < 3
+    assert time.process_time() - started < 3
 
 
 def test_nested_rows_take_no_time():
     code = '<div style="display:flex;background:#ff0000">' * 14 + "</div>" * 14
-    started = time.monotonic()
+    started = time.process_time()
     page(f"<body>{code * 10}</body>")
-    assert time.monotonic() - started < 3
+    assert time.process_time() - started < 3
 
 
 def test_never_raise():

@@ -158,18 +158,18 @@ def test_entities_are_characters():
 def test_nothing_takes_long(answer):
     gold = {"html": html(*[[str(n) for n in range(10)]] * 10)}
     teds("<table></table>", gold)  # imports
-    started = time.monotonic()
+    started = time.process_time()
     assert teds(answer, gold) == 0
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
     assert mapping_f1(answer, GOLD) == 0
 
 
 def test_the_slowest_that_is_let_through():
     gold = html(*[[str(n) for n in range(10)]] * 10)
     said = html(*[[str(n + 1) for n in range(10)]] * 19)
-    started = time.monotonic()
+    started = time.process_time()
     teds(said, {"html": gold})
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def forest_distance(one, other):

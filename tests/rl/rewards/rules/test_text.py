@@ -131,10 +131,10 @@ def test_an_empty_expected_text_is_a_mistake():
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("piece", ["a", " ", "红 ", ".", "! ", "\ud800", "1-"])
 def test_a_megabyte_takes_no_time(rule, piece):
-    started = time.perf_counter()
+    started = time.process_time()
     assert rule(piece * (1_000_000 // len(piece)), of("hello", "b" * 300)) == 0
     assert rule(piece * (MAX_CHARACTERS // len(piece)), of("hello", "b" * 300)) == 0
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 def _distance(one, other):
