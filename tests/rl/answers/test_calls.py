@@ -1,13 +1,12 @@
 """Calls of tools: both dialects, types by schema, and what is no call."""
 
-import time
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rl.answers.calls import MARKS, Call, has_calls, parse_calls, write_call, write_calls
 from rl.answers.reply import boxed
+from tests.rl.at_most import at_most
 
 TOOLS = [
     {
@@ -111,9 +110,8 @@ def test_types():
     ],
 )
 def test_what_is_no_call(text):
-    started = time.process_time()
-    assert parse_calls(text, TOOLS) is None
-    assert time.process_time() - started < 0.5
+    with at_most(0.5):
+        assert parse_calls(text, TOOLS) is None
 
 
 def test_whether_it_tries():

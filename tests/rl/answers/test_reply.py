@@ -1,7 +1,5 @@
 """Replies are taken apart as GLM-V's grammar says, and nothing breaks or delays that."""
 
-import time
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +15,7 @@ from rl.answers.reply import (
     boxed,
     parse,
 )
+from tests.rl.at_most import at_most
 
 MARKS = (*BOX, *THINK, *ANSWER, *ENDS)
 ONE = "<|begin_of_box|>3<|end_of_box|>"
@@ -111,7 +110,6 @@ def test_never_raises_and_never_answers_with_marks(pieces):
 @pytest.mark.parametrize("head", ["", "<think>", "<think></think>"])
 def test_a_megabyte_takes_no_time(piece, head):
     text = head + piece * (1_000_000 // len(piece))
-    started = time.process_time()
-    parse(text)
-    parse(head + text[:150_000])  # short enough to be read
-    assert time.process_time() - started < 0.5
+    with at_most(0.5):
+        parse(text)
+        parse(head + text[:150_000])  # short enough to be read

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from rl.rewards.rules import math_equal, math_exact, math_symbolic, math_syntax
 from rl.types import Unverifiable, VerifierFailed
+from tests.rl.at_most import at_most
 
 EQUAL = [
     ("2", "2.0"),
@@ -156,10 +157,9 @@ def test_lists():
 
 
 def test_two_hundred_verdicts_a_second_in_one_process():
-    started = time.process_time()
-    for said in ("3\\sqrt{2}", "\\frac{7\\pi}{2}", "9**9**9", "3 or 4") * 50:
-        math_equal.exact(said, {"answer": "3*sqrt(2)"})
-    assert time.process_time() - started < 1.0
+    with at_most(1.0):
+        for said in ("3\\sqrt{2}", "\\frac{7\\pi}{2}", "9**9**9", "3 or 4") * 50:
+            math_equal.exact(said, {"answer": "3*sqrt(2)"})
 
 
 def test_functions_are_asked_of_an_algebra_system_in_any_thread():
