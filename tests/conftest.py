@@ -46,6 +46,13 @@ def _cache_of_the_tests(tmp_path_factory):
     patch.undo()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_code_of_a_file_goes_with_it():
+    """Else a worker of the whole suite ends with gigabytes, and garbage collection with minutes."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def xla_cache(tmp_path_factory):
     """Folder of compiled code, for the programs that tests of all workers start."""
