@@ -20,8 +20,8 @@ skip_without_libtpu = pytest.mark.skipif(
     installed() != VERSION, reason=f"figures are libtpu {VERSION}'s, installed: {installed()}"
 )
 
-# Compiles in a quarter of the time or less: products, collectives and kernels are those of the
-# full effort, memory nearly so, and the schedule is not.
+# Compiles in a quarter of the time or less: products and kernels are those of the full effort,
+# memory and bytes sent within a fifth (docs/LOG.md), and the schedule is another one.
 LEAST_EFFORT = -1.0
 LEAST_EFFORT_ENV = {"JAX_EXEC_TIME_OPTIMIZATION_EFFORT": str(LEAST_EFFORT)}
 

@@ -3,6 +3,7 @@
 python -m tests.rl.crash_forks    serves a line of arguments at a time, for `Forks`
 """
 
+import contextlib
 import json
 import os
 import select
@@ -56,10 +57,11 @@ class Forks:
             self._status = int(self._server.stdout.readline())
         return self._status
 
-    def kill(self) -> None:
-        """-9; returns when the run is no more."""
-        os.kill(self._pid, signal.SIGKILL)
-        self.wait()
+    def kill(self) -> int:
+        """The exit status of the run, which is no more: -9, or its own if it has just ended."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGKILL)
+        return self.wait()
 
 
 def _run(folder: str, steps: int, staleness: int) -> None:
