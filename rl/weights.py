@@ -130,7 +130,8 @@ class Publisher:
         try:
             found = self._write_part(version, dict(tree.named_leaves(holder.pop())), originals)
         except BaseException:
-            self.store.delete(version)
+            # Not the version: the others may be writing their parts of it.
+            self.store.drop(version, jax.process_index())
             raise
         if not jax.process_index():
             self._prune()

@@ -36,7 +36,8 @@ class Store:
         read: (version, part, offset, size) -> so many bytes, or fewer where the part ends;
             WeightsGone where the part is not there. May be a view that stays valid when the version
             is deleted.
-        delete: version; nothing happens where it is not there.
+        drop: (version, part); the other parts stay, which others may be writing.
+        delete: version, all parts; nothing happens where it is not there.
     """
 
     write: Callable[[int, int, int, Bytes], None]
@@ -44,6 +45,7 @@ class Store:
     versions: Callable[[], Sequence[int]]
     manifests: Callable[[int], Mapping[int, bytes]]
     read: Callable[[int, int, int, int], Bytes]
+    drop: Callable[[int, int], None]
     delete: Callable[[int], None]
 
 
@@ -56,6 +58,7 @@ def memory_store() -> Store:
         memory.versions,
         memory.manifests,
         memory.read,
+        memory.drop,
         memory.delete,
     )
 
@@ -72,6 +75,7 @@ def folder_store(root: str | Path) -> Store:
         folder.versions,
         folder.manifests,
         folder.read,
+        folder.drop,
         folder.delete,
     )
 
@@ -99,6 +103,7 @@ def joined(stores: Sequence[Store]) -> Store:
         read=lambda version, part, offset, size: owner(version, part).read(
             version, part, offset, size
         ),
+        drop=refuse,
         delete=refuse,
     )
 
@@ -125,7 +130,7 @@ class _Memory:
 
     def versions(self) -> Sequence[int]:
         with self.lock:
-            return sorted(self.committed)
+            return sorted(version for version, parts in self.committed.items() if parts)
 
     def manifests(self, version: int) -> Mapping[int, bytes]:
         with self.lock:
@@ -141,6 +146,11 @@ class _Memory:
             found = list(zip(starts[first:last], pieces[first:last], strict=True))
         views = [piece[max(0, offset - at) : offset + size - at] for at, piece in found]
         return views[0] if len(views) == 1 else b"".join(views)
+
+    def drop(self, version: int, part: int) -> None:
+        with self.lock:
+            self.committed.get(version, {}).pop(part, None)
+            self.parts.pop((version, part), None)
 
     def delete(self, version: int) -> None:
         with self.lock:
@@ -195,6 +205,11 @@ class _Folder:
         except FileNotFoundError:
             raise WeightsGone(f"{path} is not there") from None
         return memoryview(mapped)[offset : offset + size]
+
+    def drop(self, version: int, part: int) -> None:
+        # The folder stays: another part may be about to begin in it.
+        for kind in ("json", "tmp", "bin"):
+            (self.of(version) / f"part{part}.{kind}").unlink(missing_ok=True)
 
     def delete(self, version: int) -> None:
         # Manifests first, so that nobody begins to read what is half gone.

@@ -80,6 +80,7 @@ def tcp_store(host: str, port: int, timeout_s: float = 60.0) -> Iterator[Store]:
             versions=lambda: json.loads(client.ask(do="versions")),
             manifests=manifests,
             read=read,
+            drop=refuse,
             delete=refuse,
         )
     finally:

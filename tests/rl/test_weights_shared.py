@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import threading
 import time
 
 import jax
@@ -12,16 +13,17 @@ from rl import weights_shared
 from rl.lead import ALONE, Lead
 from rl.weights import WeightSettings
 from rl.weights_shared import PublishingFailed, SharedPublisher
-from rl.weights_store import memory_store
+from rl.weights_store import folder_store, memory_store
 from tests.rl.test_lead import Store
 
 PARAMS = {"kernel": jnp.ones((3, 4))}
 
 
-@pytest.fixture
-def two(monkeypatch):
+@pytest.fixture(params=["memory", "folder"])
+def two(request, monkeypatch, tmp_path):
     """(process -> its publisher, the store); each is used as its process."""
-    store, messages, made = memory_store(), Store(), {}
+    store = memory_store() if request.param == "memory" else folder_store(tmp_path)
+    messages, made = Store(), {}
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     monkeypatch.setattr(weights_shared, "ASK_SECONDS", 0.02)
     monkeypatch.setattr(weights_shared, "LAST_SECONDS", 0.1)
@@ -52,23 +54,44 @@ def test_the_first_waits_for_the_others_parts(two):
     written(store, 0)
     with pytest.raises(TimeoutError):
         first.result(0.1)
-    second = be(1).publish(
-        0, PARAMS
-    )  # what the first has published already is no version of its own
+    second = be(1).publish(0, PARAMS)  # what the first has published is no version of its own
     assert second.result(10).version == first.result(10).version == 0
     assert sorted(store.manifests(0)) == [0, 1]
 
 
-def test_a_part_that_cannot_be_written_stops_the_first(two):
-    def full(*_):
-        raise OSError(errno.ENOSPC, "no space left")
+def full(*_):
+    raise OSError(errno.ENOSPC, "no space left")
 
+
+NO_SPACE = r"process 1: publishing weights: OSError.*no space"
+
+
+def test_a_part_that_cannot_be_written_stops_the_first(two):
     be, store = two
     first = be(0).publish(0, PARAMS)
     written(store, 0)
     be(1, write=full).publish(0, PARAMS).exception(10)
-    with pytest.raises(PublishingFailed, match=r"process 1: publishing weights: OSError.*no space"):
+    with pytest.raises(PublishingFailed, match=NO_SPACE):
         first.result(10)
+
+
+def test_a_part_that_cannot_be_written_leaves_the_others_alone(two):
+    """The first is still writing its own when the second gives up; both name the second's fault."""
+    be, store = two
+    failed, reached = threading.Event(), threading.Event()
+
+    def commit(*given):
+        reached.set()
+        assert failed.wait(10)
+        store.commit(*given)
+
+    first = be(0, commit=commit).publish(0, PARAMS)
+    assert reached.wait(10)
+    assert "no space" in str(be(1, commit=full).publish(0, PARAMS).exception(10))
+    failed.set()
+    with pytest.raises(PublishingFailed, match=NO_SPACE):
+        first.result(10)
+    assert sorted(store.manifests(0)) == [0]
 
 
 def test_alone_it_is_the_publisher():
