@@ -9,11 +9,16 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 from absl import flags
+
+# JAX shows its service's store nowhere else; Orbax's barriers reach it in the same way.
+from jax._src import distributed
 
 from cogvit_jax.settings import ConfigError
 
@@ -32,6 +37,8 @@ HEARTBEAT_TIMEOUT = flags.DEFINE_integer(
     "Seconds of silence after which a process counts as lost and the others end.",
     lower_bound=1,
 )
+
+ENDED_SECONDS = 10.0  # that process 0 waits for the others to say why they end
 
 # Prints its argument when its stdin closes without a line: a process that is aborted by C++ code
 # or killed cannot say anything itself. Signals that end the group leave it alone.
@@ -61,12 +68,17 @@ def join() -> None:
         ) from error
 
 
+def key_value_client() -> Any:
+    """Of the store that all processes share; None in a process that has not joined others."""
+    return distributed.global_state.client
+
+
 @contextlib.contextmanager
 def end_together() -> Iterator[None]:
     """Within, a process that fails, or that loses another, ends soon and says what to do.
 
-    It ends at once, without the shutdown barrier at which it would wait for the others; they learn
-    of it within --heartbeat_timeout.
+    It ends without the shutdown barrier at which it would wait for the others; they learn of it
+    within --heartbeat_timeout. Only process 0 waits a little, see `_leave`.
     """
     if jax.process_count() == 1:
         yield
@@ -80,7 +92,10 @@ def end_together() -> Iterator[None]:
         sys.stdout.flush()
         _explain(error)
         watcher.communicate("said\n")
-        os._exit(1)
+        try:
+            _leave(lost=isinstance(error, jax.errors.JaxRuntimeError))
+        finally:
+            os._exit(1)
     watcher.communicate("done\n")
 
 
@@ -93,6 +108,22 @@ def _explain(error: BaseException) -> None:
         said = _lost_message(str(error).splitlines()[0]) if lost else f"error: {_who()} failed."
         print(said, file=sys.stderr)
     sys.stderr.flush()
+
+
+def _leave(lost: bool) -> None:
+    """Lets the others say what ended them: JAX's service, and so their life, ends with process 0.
+
+    Args:
+        lost: whether a process was lost, which will say nothing.
+    """
+    store, others = key_value_client(), jax.process_count() - 1
+    deadline = time.monotonic() + (0.0 if lost else ENDED_SECONDS)
+    with contextlib.suppress(jax.errors.JaxRuntimeError):
+        if jax.process_index():
+            store.key_value_set(f"ended/{jax.process_index()}", "")
+            return
+        while len(store.key_value_dir_get("ended/")) < others and time.monotonic() < deadline:
+            time.sleep(0.05)
 
 
 def _who() -> str:

@@ -7,25 +7,22 @@ rewards, event log and curriculum) are process 0's alone, and whatever needs the
 Messages go through the key-value store of JAX's coordination service. A collective would keep the
 devices of all processes waiting for rollouts, perhaps for an hour, against the time limits of
 collectives; a socket would need an address and an open port. The service is there already, and it
-ends every process when one of them is lost.
+ends every process when one of them is lost. It ends with process 0, which therefore waits until the
+others have said why they stop (`cogvit_jax.processes.end_together`).
 """
 
 import contextlib
 import itertools
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
 import jax
 
-# JAX shows the store nowhere else; Orbax's barriers reach it in the same way.
-from jax._src import distributed
-
+from cogvit_jax import processes
 from cogvit_jax.settings import ConfigError
 
 POLL_MS = 2000  # how long Ctrl-C may wait
-HEARD_SECONDS = 20.0  # that process 0 waits for the others to hear why it stops
 
 
 class LeadFailed(RuntimeError):
@@ -98,7 +95,6 @@ class Lead:
             result = work()
         except BaseException as problem:
             self._post({"failed": describe(problem)})
-            self._wait_until_heard()
             raise
         self._post({"result": result if shared else None})
         return result
@@ -134,12 +130,6 @@ class Lead:
         found = self._client.key_value_dir_get(f"{self._name}/heard/")
         return min(int(text) for _, text in found) if len(found) == self._num - 1 else 0
 
-    def _wait_until_heard(self) -> None:
-        """The store ends with this process; one that is in a collective will not hear in time."""
-        deadline = time.monotonic() + HEARD_SECONDS
-        while self._heard() < self._count and time.monotonic() < deadline:
-            time.sleep(0.05)
-
     def _key(self, number: int) -> str:
         return f"{self._name}/told/{number}"
 
@@ -161,7 +151,7 @@ def make_lead() -> Lead:
     """
     if jax.process_count() == 1:
         return ALONE
-    client = distributed.global_state.client
+    client = processes.key_value_client()
     if client is None:
         raise ConfigError(
             f"there are {jax.process_count()} processes that have not joined: start all of them "

@@ -143,6 +143,31 @@ def test_a_restart_takes_the_same_steps_again(killed, two):
         assert {n: after[step][n] for n in names} == {n: before[step][n] for n in names}
 
 
+REFUSED = """
+import sys, time
+import jax
+from cogvit_jax import launch, main
+from cogvit_jax.settings import ConfigError
+
+def refuse(workdir):
+    time.sleep(2.0 * jax.process_index())
+    raise ConfigError("config.field = 3 is refused")
+
+launch.require_writable = refuse
+sys.argv.pop()
+main.cli()
+"""
+
+
+def test_both_say_what_ended_them_though_one_is_late(cache, tmp_path):
+    """Process 0 waits: when it ends, JAX aborts the other."""
+    flags = ("--config=configs/stage2.py:smoke",)
+    with Pair(tmp_path / "run", cache, *flags, program=("-c", REFUSED)) as pair:
+        for i in range(2):
+            assert pair.output(i).strip().splitlines()[-1] == "error: config.field = 3 is refused"
+            assert pair.processes[i].returncode == 1
+
+
 def test_two_processes_measure_what_one_does(one, two):
     found, expected = logged(two), logged(one[0])
     assert sorted(found) == sorted(expected) == list(range(1, STEPS + 1))
