@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+from absl import logging
 
 from cogvit_jax.program import BatchArrays, Interrupted, TrainState
 from cogvit_jax.settings import ConfigError
@@ -36,6 +37,8 @@ from rl.spans import Span, Spans
 
 Loop = asyncio.AbstractEventLoop
 POLL = 0.5  # seconds between two looks at whether a signal has come
+CLOSE_SECONDS = 300.0  # for engines that compile, the last weights, and what hangs
+SETTLE_SECONDS = 30.0  # for tasks that were cancelled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,8 +121,8 @@ class Run:
             )
         self._offer(version, self._params)
         if self._driver is not None:
-            self._thread.start()
             self._driver.start(version)
+            self._thread.start()
             self._running = asyncio.run_coroutine_threadsafe(self._driver.run(), self._loop)
 
     def hook(self, step: int, state: TrainState, metrics: dict[str, Any]) -> None:
@@ -192,14 +195,29 @@ class Run:
         if self._driver is None:
             self._plan.leave()
             return
-        if self._running is not None:
-            self._running.cancel()
-            asyncio.run_coroutine_threadsafe(_settled(), self._loop).result(60)
+        if self._running is None:
+            self._thread.start()  # what the rollouts would have used is there, and is closed
+        try:
+            asyncio.run_coroutine_threadsafe(self._end(self._driver), self._loop).result()
+        finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
         self._watcher.shutdown()
         self._log.close()
         self._loop.close()
+
+    async def _end(self, driver: Driver) -> None:
+        """Ends the rollouts and all that they use; does not wait for ever for what hangs."""
+        if self._running is not None:
+            self._running.cancel()
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await driver.close()
+        except TimeoutError:
+            logging.warning("rollouts were not closed within %.0f s", CLOSE_SECONDS)
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        if others:
+            await asyncio.wait(others, timeout=SETTLE_SECONDS)
 
     def _open(self, saved: dict[str, Any]) -> None:
         plan = self._plan
@@ -291,7 +309,7 @@ class Run:
         asked = asyncio.run_coroutine_threadsafe(work, self._loop)
         first = concurrent.futures.FIRST_COMPLETED
         done: Any = ()
-        while not done and not interrupted():
+        while not done and not (interrupted() and self._fine()):
             done, _ = concurrent.futures.wait([asked, self._running], POLL, return_when=first)
         if asked not in done:
             asked.cancel()
@@ -301,9 +319,6 @@ class Run:
             raise RuntimeError("the rollouts have ended")
         return asked.result()
 
-
-async def _settled() -> None:
-    """Lets what was cancelled end."""
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    if others:
-        await asyncio.wait(others, timeout=30)
+    def _fine(self) -> bool:
+        """Whether the driver goes on; one that has failed is waited for, as it closes its parts."""
+        return self._driver is None or self._driver.problem is None

@@ -17,6 +17,8 @@ import dataclasses
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from absl import logging
+
 from rl.rollout import events, schedule
 from rl.rollout import replay as replay_log
 from rl.rollout.events import Command, Fact
@@ -61,6 +63,7 @@ class Driver:
         self._stages = Stages(sampling, seed, state, parts, self._report, clock, spans)
         self._changed = asyncio.Event()
         self._problem: Exception | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._num_unanswered = 0
 
@@ -74,6 +77,11 @@ class Driver:
         """None before the first weights are there."""
         return self._stages.engine
 
+    @property
+    def problem(self) -> Exception | None:
+        """What ended the run, or is about to: `run` raises it once all is closed."""
+        return self._problem
+
     def start(self, version: int) -> None:
         """The first event of this process: the run begins, or goes on, at the trainer's version.
 
@@ -86,7 +94,7 @@ class Driver:
             self._take(replay_log.began(self._settings, version))
 
     async def run(self) -> None:
-        """Until it is cancelled.
+        """Until it is cancelled; `close` ends what it used, also where `run` was never called.
 
         Raises:
             Unanswered: nothing comes of what is asked.
@@ -98,11 +106,26 @@ class Driver:
                 await self._change()
             raise self._problem
         finally:
-            for task in self._tasks:
-                task.cancel()
-            if self.engine is not None:
-                await self.engine.close()
-            await self._parts.close()
+            await self.close()
+
+    async def close(self) -> None:
+        """Ends the engine and the parts, once; who is cancelled meanwhile does not cut that short.
+
+        Where `run` is not over it is to be cancelled first.
+        """
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        for what in (self.engine, self._parts):
+            try:
+                if what is not None:
+                    await what.close()
+            except Exception:  # what ended the run is told, not what its end met
+                logging.exception("closing the rollouts")
 
     def offer(self, version: int, params: Any) -> None:
         """The trainer has weights of this version; the newest ones count."""
@@ -110,7 +133,10 @@ class Driver:
 
     def trained(self, step: int) -> None:
         """The trainer has done a step."""
-        self._report(events.Trained(step, self._clock()))
+        try:
+            self._report(events.Trained(step, self._clock()))
+        except Exception as problem:  # nobody awaits this: the run learns of it
+            self._fail(problem)
 
     def _decide(self) -> None:
         while commands := schedule.decide(self._settings, self.state, self._clock()):
@@ -151,8 +177,10 @@ class Driver:
         """Returns when something was reported, or it is time to decide without."""
         deadline = schedule.next_deadline(self._settings, self.state)
         wait = None if deadline is None else max(0.0, deadline - self._clock())
+        # Not `wait_for`, which before Python 3.12 forgets that it was cancelled where both happen.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), wait)
+            async with asyncio.timeout(wait):
+                await self._changed.wait()
         self._changed.clear()
 
     def _carry_out(self, command: Command) -> None:
@@ -170,12 +198,15 @@ class Driver:
             except asyncio.CancelledError:
                 raise
             except Exception as problem:
-                self._problem = self._problem or problem
-                self._changed.set()
+                self._fail(problem)
 
         task = asyncio.get_running_loop().create_task(guarded())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _fail(self, problem: Exception) -> None:
+        self._problem = self._problem or problem
+        self._changed.set()
 
     def _report(self, fact: Fact) -> None:
         """Applied at once, so that a state that is saved lacks nothing; decided on soon."""
