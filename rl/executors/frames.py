@@ -41,5 +41,6 @@ async def write(writer: asyncio.StreamWriter, message: Any) -> None:
     Raises:
         ConnectionError: the other side has ended.
     """
-    writer.writelines(encode(message))
+    for part in encode(message):
+        writer.write(part)
     await writer.drain()

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from absl import logging
 
@@ -65,8 +65,9 @@ class Keeper(Generic[T]):
         self._silent = 0  # deaths since any answered
         self._failure: Exception | None = None
         self._changed = asyncio.Event()
-        self._tasks = {asyncio.create_task(self._start(number)) for number in range(num)}
         self._closed = False
+        self._ending: set[asyncio.Task[Any]] = set()  # of the dead; never cancelled
+        self._tasks = {asyncio.create_task(self._start(number)) for number in range(num)}
 
     async def wait(self) -> None:
         """Returns when at least one works.
@@ -92,10 +93,18 @@ class Keeper(Generic[T]):
 
     def died(self, number: int, thing: T, reason: BaseException) -> None:
         """This thing works no more; whoever says so first has it made again."""
-        if self.ready.get(number) is thing:
+        if self.ready.get(number) is thing and not self._closed:
             del self.ready[number]
-            self._spawn(self._replace(number, thing))
+            ending = asyncio.create_task(self._bury(thing))
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
+            self._spawn(self._replace(number, ending))
             self._count(number, reason)
+
+    def fail(self, reason: Exception) -> None:
+        """Nothing is made any more, and whoever waits is told why."""
+        self._failure = self._failure or reason
+        self._changed.set()
 
     async def close(self) -> None:
         """Ends all, also those that are being made."""
@@ -105,15 +114,21 @@ class Keeper(Generic[T]):
         if self._tasks:
             await asyncio.wait(self._tasks)
         things, self.ready = list(self.ready.values()), {}
-        await asyncio.gather(*(self._end(t) for t in things), return_exceptions=True)
+        await asyncio.gather(*self._ending, *(self._bury(thing) for thing in things))
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _replace(self, number: int, thing: T) -> None:
-        await asyncio.gather(self._end(thing), return_exceptions=True)
+    async def _bury(self, thing: T) -> None:
+        try:
+            await self._end(thing)
+        except Exception as problem:
+            logging.warning("ending a %s: %r", self._kind, problem)
+
+    async def _replace(self, number: int, ending: asyncio.Task[None]) -> None:
+        await asyncio.wait([ending])
         await self._start(number)
 
     async def _start(self, number: int) -> None:
@@ -125,9 +140,10 @@ class Keeper(Generic[T]):
             try:
                 thing = await self._make(number)
             except ConfigError as error:
-                self._fail(error)
+                self.fail(error)
             except Exception as error:
-                self._count(number, error)
+                if self._failure is None:
+                    self._count(number, error)
             else:
                 self.ready[number] = thing
                 self._changed.set()
@@ -148,8 +164,4 @@ class Keeper(Generic[T]):
                 f"{reason}"
             )
             given_up.__cause__ = reason
-            self._fail(given_up)
-
-    def _fail(self, error: Exception) -> None:
-        self._failure = self._failure or error
-        self._changed.set()
+            self.fail(given_up)

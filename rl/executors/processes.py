@@ -46,7 +46,6 @@ class ProcessActor:
             await self._open(connection, factory, arguments)
         except BaseException:
             self.kill()
-            self._process.wait()
             if self._writer is None:
                 connection.close()
             await self._finish()
@@ -110,7 +109,7 @@ class ProcessActor:
     def _hint(self, kind: str, number: int) -> None:
         """Writes what is short and does no harm if it is lost."""
         if self._writer is not None and not self._death:
-            self._writer.writelines(frames.encode((kind, number)))
+            self._writer.write(b"".join(frames.encode((kind, number))))
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         try:

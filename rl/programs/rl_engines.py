@@ -168,7 +168,11 @@ class Engines:
         }
         name, factory = f"rollout engine {number}", "rl.programs.rl_worker:make"
         actor = await self._executor.start(name, factory, arguments, number)
-        has, _ = await actor.call("stats")
+        try:
+            has, _ = await actor.call("stats")
+        except BaseException:
+            await asyncio.gather(actor.close(), return_exceptions=True)
+            raise
         return RemoteEngine(actor, has, self._settings.stall_seconds)
 
     def _start_rewards(self, number: int) -> Awaitable[Any]:

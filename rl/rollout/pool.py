@@ -138,16 +138,19 @@ class EnginePool:
         waits = [asyncio.ensure_future(w) for w in (self._keeper.wait(), stop.wait())]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            if self._closed:
-                raise EngineDied("the engines were closed.")
-            if stop.is_set():
-                return False
-            await waits[0]
+            if not stop.is_set():
+                await waits[0]
         finally:
-            del self._waiting[key]
             for wait in waits:
                 wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
+            try:
+                await asyncio.gather(*waits, return_exceptions=True)
+            finally:
+                del self._waiting[key]
+        if self._closed:
+            raise EngineDied("the engines were closed.")
+        if stop.is_set():
+            return False
         return bool(self._keeper.ready) or await self._any_works(key, sample)
 
     def _choose(self, group: str) -> int:
@@ -166,7 +169,11 @@ class EnginePool:
     async def _begin(self, number: int) -> RolloutEngine:
         """An engine with the newest weights, also where there were newer ones meanwhile."""
         if self._arrived is not None:
-            await self._arrived(self._newest[1])
+            try:
+                await self._arrived(self._newest[1])
+            except Exception as problem:
+                self._keeper.fail(problem)
+                raise
         engine = await self._make(number, *self._newest)
         try:
             while engine.version < self._newest[0]:

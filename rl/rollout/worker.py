@@ -172,14 +172,16 @@ class RemoteEngine:
 
     async def _poll(self) -> None:
         """Fetches figures; kills a worker whose device does not come back."""
-        chunks, since = -1.0, time.monotonic()
+        chunks, since, was_busy = -1.0, time.monotonic(), False
         with contextlib.suppress(ActorDied):
             while True:
                 self._version, self._stats = await self.actor.call("stats")
                 busy = self._stats["running"] + self._stats["waiting"] > 0
-                if not busy or self._stats["chunks"] != chunks:
+                # A request that came after the last look has been there for no time at all.
+                if not (busy and was_busy) or self._stats["chunks"] != chunks:
                     chunks, since = self._stats["chunks"], time.monotonic()
                 elif 0 < self._stall_seconds < time.monotonic() - since:
                     logging.warning("an engine drew nothing for %.1f s", time.monotonic() - since)
                     self.actor.kill()
+                was_busy = busy
                 await asyncio.sleep(POLL_SECONDS)

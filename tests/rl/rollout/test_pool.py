@@ -17,6 +17,7 @@ from mmtp.data.encoded import Encoded
 from rl.executors import inprocess, processes
 from rl.executors.keep import GivenUp, Patience
 from rl.executors.settings import ExecutorSettings
+from rl.rollout import worker
 from rl.rollout.pool import EnginePool
 from rl.rollout.protocol import Ask, EngineDied
 from rl.rollout.worker import RemoteEngine
@@ -201,6 +202,50 @@ def test_weights_that_never_arrive_are_the_runs_failure_and_kill_no_engine():
     run(test)
 
 
+def test_nor_do_the_first_weights():
+    async def arrived(params):
+        raise OSError("no space left")
+
+    async def whole():
+        places = Places()
+        pool = EnginePool(2, places.make, 0, None, QUICK, arrived)
+        with pytest.raises(OSError, match="no space left"):
+            await pool.generate(ask("1"))
+        assert pool.stats()["deaths"] == 0
+        assert not places.starts
+        await pool.close()
+
+    asyncio.run(whole())
+
+
+def test_a_request_that_has_just_come_is_not_called_stalled(monkeypatch):
+    """The engine was idle for longer than the limit, and is looked at just after it is asked."""
+
+    class Actor:
+        """Whose engine was given its first request between two looks."""
+
+        looks, killed = 0, False
+
+        async def call(self, method):
+            self.looks += 1
+            busy = float(self.looks >= 3)
+            return 0, {"running": busy, "waiting": 0.0, "chunks": float(self.looks >= 4)}
+
+        def kill(self):
+            self.killed = True
+
+    async def whole():
+        monkeypatch.setattr(worker, "POLL_SECONDS", 0.06)
+        actor = Actor()
+        engine = RemoteEngine(actor, 0, 0.05)
+        while actor.looks < 4:
+            await asyncio.sleep(0.01)
+        engine._polling.cancel()
+        return actor.killed
+
+    assert not asyncio.run(whole())
+
+
 def test_asks_are_aborted_where_they_are_also_before_any_engine_works():
     async def test(pool, places):
         early = asyncio.ensure_future(pool.generate(ask("early")))
@@ -214,6 +259,26 @@ def test_asks_are_aborted_where_they_are_also_before_any_engine_works():
         return [(await t).finish_reason for t in tasks]
 
     assert run(test, seconds=0.02) == ["abort", "stop", "stop", "abort"]
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_an_ask_is_aborted_in_every_turn_of_its_way_to_the_first_engine(turns):
+    async def test(pool, places):
+        make = places.make
+
+        async def slow(*given):
+            await asyncio.sleep(0.01)
+            return await make(*given)
+
+        pool._make = slow
+        asked = asyncio.ensure_future(pool.generate(ask("1")))
+        await pool._keeper.wait()
+        for _ in range(turns):  # of the event loop
+            await asyncio.sleep(0)
+        pool.abort(["1"])
+        return (await asked).finish_reason
+
+    assert run(test, seconds=0.02) == "abort"
 
 
 def test_after_a_few_deaths_without_a_reply_it_gives_up():
