@@ -10,6 +10,7 @@ have written their manifest, the last thing that they write; until then, and whe
 everybody keeps what they have.
 """
 
+import contextlib
 import dataclasses
 import time
 import zlib
@@ -131,7 +132,8 @@ class Publisher:
             found = self._write_part(version, dict(tree.named_leaves(holder.pop())), originals)
         except BaseException:
             # Not the version: the others may be writing their parts of it.
-            self.store.drop(version, jax.process_index())
+            with contextlib.suppress(OSError):  # of the same disk; the first problem is told
+                self.store.drop(version, jax.process_index())
             raise
         if not jax.process_index():
             self._prune()

@@ -94,6 +94,16 @@ def test_a_part_that_cannot_be_written_leaves_the_others_alone(two):
     assert sorted(store.manifests(0)) == [0]
 
 
+def test_a_part_that_cannot_be_taken_back_does_not_hide_why(tmp_path):
+    def broken(*_):
+        raise OSError("input/output error")
+
+    store = dataclasses.replace(folder_store(tmp_path), write=full, drop=broken)
+    publisher = SharedPublisher(store, WeightSettings(), ALONE)
+    assert "no space left" in str(publisher.publish(0, PARAMS).exception(10))
+    publisher.close()
+
+
 def test_alone_it_is_the_publisher():
     publisher = SharedPublisher(memory_store(), WeightSettings(), ALONE)
     assert publisher.publish(3, PARAMS).result(10).version == 3
