@@ -35,6 +35,9 @@ def small(*urls, **changes):
             "train.eval_every": 0,
             "fidelity.every": 0,  # what these servers say has nothing to do with the model
             "sampling.max_length": 64,
+            # The first step changes the weights, and no batch is drawn before servers have them.
+            "rollout.max_staleness": 0,
+            **{f"optim.groups.{n}.warmup_steps": 0 for n in ("vision", "projector", "language")},
         }
         | changes
     )
@@ -68,7 +71,7 @@ def test_a_run_trains_on_what_servers_said_and_gives_them_its_weights(tmp_path):
     asked = [json.dumps(body) for fake in fakes for path, body in fake.calls if path == "/generate"]
     assert all("data:image/png;base64," in body for body in asked)
     assert all(any(path == "/generate" for path, _ in fake.calls) for fake in fakes)
-    # The last weights that servers were given are not older than the last batch's.
+    # The last weights that servers were given are those that the last batch was drawn with.
     folders = sorted(loaded)
     assert len(folders) >= 2
     params, _ = read_params(str(tmp_path))
@@ -88,7 +91,10 @@ def test_a_run_that_waits_for_servers_stops_when_it_is_asked_to(tmp_path):
         asked = threading.Timer(20, os.kill, (os.getpid(), signal.SIGTERM))
         hooked = dataclasses.replace(program, begin=lambda s: (program.begin(s), asked.start()))
         started = time.monotonic()
-        state = train_loop.run(hooked, config, str(tmp_path), quiet)
+        try:
+            state = train_loop.run(hooked, config, str(tmp_path), quiet)
+        finally:
+            asked.cancel()
     assert int(state.step) == 0
     assert "Stopped at step 0; run the same command to go on." in quiet.file.getvalue()
     assert time.monotonic() - started < 120
