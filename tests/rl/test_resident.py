@@ -2,6 +2,7 @@
 
 import threading
 import time
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import jax
@@ -63,36 +64,35 @@ def test_parameters_keep_their_split_in_host_memory():
 def test_the_hidden_part_is_what_nobody_waited_for(monkeypatch, waits, hidden):
     """A copy that takes a tenth of a second, asked for after it has ended or at its beginning."""
     kept = keep(params())
-    release = threading.Event()
+    release, now = threading.Event(), 5.0
 
     def slow(visit):
         release.wait(30)
         jax.block_until_ready(visit.params)
-        visit.ended = time.perf_counter()
+        visit.ended = now
         visit.done.set()
 
     monkeypatch.setattr(resident, "_watch", slow)
+    monkeypatch.setattr(resident, "time", SimpleNamespace(perf_counter=lambda: now))
     kept.prefetch()
     visit = kept._visit
     if waits:
-        time.sleep(0.05)
+        now += 0.1
         release.set()
         assert visit.done.wait(30)
-    else:
-        visit.began = time.perf_counter()
     kept.use(score, 1.0)
     if not waits:
-        time.sleep(0.05)
+        now += 0.1
         release.set()
     settle(kept, 1)
-    fraction = kept.copies.hidden / kept.copies.seconds
-    assert fraction == pytest.approx(hidden, abs=0.3)
+    assert kept.copies.seconds == pytest.approx(0.1)
+    assert kept.copies.hidden / kept.copies.seconds == hidden
 
 
 def test_work_given_before_hides_a_copy(monkeypatch):
     """Copying costs nothing while the devices have something else to do."""
     kept = keep(params())
-    busy = threading.Event()
+    copied, busy = threading.Event(), threading.Event()
 
     class Before:
         """An array that is ready when the event is set."""
@@ -101,13 +101,17 @@ def test_work_given_before_hides_a_copy(monkeypatch):
         if isinstance(tree, Before):
             busy.wait(30)
             return tree
+        if isinstance(tree, dict):  # the copy, which ends after it was asked for
+            copied.wait(30)
         return real(tree)
 
     real = jax.block_until_ready
     monkeypatch.setattr(jax, "block_until_ready", ready)
     kept.prefetch()
+    visit = kept._visit
     kept.use(score, jnp.ones(()), after=Before())
-    time.sleep(0.02)
+    copied.set()
+    assert visit.done.wait(30)
     busy.set()
     settle(kept, 1)
     assert kept.copies.hidden == pytest.approx(kept.copies.seconds)
@@ -159,3 +163,15 @@ def test_in_turn_gives_what_each_says():
     assert found == [first, 2 * first, 3 * first]
     for one in kept:
         settle(one, 1)
+
+
+def test_a_copy_that_fails_holds_up_nobody(monkeypatch):
+    """Who waits for its end would keep the interpreter from ending."""
+
+    def ready(tree):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+
+    kept = keep(params())
+    monkeypatch.setattr(jax, "block_until_ready", ready)
+    kept.prefetch()
+    assert kept._visit.done.wait(30)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from rl.answers.calls import MARKS, Call, has_calls, parse_calls, write_call, write_calls
 from rl.answers.reply import boxed
-from tests.rl.at_most import at_most
+from tests.at_most import at_most
 
 TOOLS = [
     {

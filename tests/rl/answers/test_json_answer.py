@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rl.answers.json_answer import parse_json
-from tests.rl.at_most import at_most
+from tests.at_most import at_most
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rl.answers.numbers import letter, parse_choice, parse_integer, parse_number
-from tests.rl.at_most import at_most
+from tests.at_most import at_most
 
 HOSTILE = (
     "", " ", ".", "。", "-", "+", "²", "٣", "３", "Ⅳ", "½", "1²", "nan", "inf", "-inf", "Infinity",

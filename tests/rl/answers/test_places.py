@@ -14,7 +14,7 @@ from rl.answers.places import (
     parse_polygon,
     write,
 )
-from tests.rl.at_most import at_most
+from tests.at_most import at_most
 
 COORDINATE = st.integers(0, 1000)
 POINTS = st.lists(st.tuples(COORDINATE, COORDINATE), min_size=1, max_size=6)

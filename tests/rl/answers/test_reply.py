@@ -15,7 +15,7 @@ from rl.answers.reply import (
     boxed,
     parse,
 )
-from tests.rl.at_most import at_most
+from tests.at_most import at_most
 
 MARKS = (*BOX, *THINK, *ANSWER, *ENDS)
 ONE = "<|begin_of_box|>3<|end_of_box|>"

@@ -116,7 +116,10 @@ def test_a_factory_that_fails_tells_why(kind):
 def test_a_process_that_ends_takes_its_calls_with_it(kind):
     async def test(executor):
         actors = [await executor.start(f"w{n}", f"{FAKES}:make", {}, n) for n in range(2)]
-        waiting = [asyncio.ensure_future(a.call("later", n, 2.0)) for n, a in enumerate(actors)]
+        waiting = [
+            asyncio.ensure_future(actor.call("later", n, seconds))
+            for n, (actor, seconds) in enumerate(zip(actors, (100.0, 2.0), strict=True))
+        ]
         await asyncio.sleep(0.1)
         os.kill(actors[0].pid, signal.SIGKILL)
         with pytest.raises(ActorDied, match="w0"):
@@ -137,12 +140,12 @@ def test_a_process_that_ends_takes_its_calls_with_it(kind):
 
 @pytest.mark.parametrize("kind", FAR)
 def test_a_process_that_hangs_is_found_and_killed(kind):
-    hasty = ExecutorSettings(hang_seconds=1.0, cpus=0.01)
+    hasty = ExecutorSettings(hang_seconds=3.0, cpus=0.01)
 
     async def test(executor):
         actor = await executor.start("w", f"{FAKES}:make", {}, 0)
         # What takes long is no silence.
-        assert await actor.call("later", 4, 2.0) == 4
+        assert await actor.call("later", 4, 4.0) == 4
         waiting = asyncio.ensure_future(actor.call("later", 4, 100.0))
         with pytest.raises(ActorDied, match="said nothing"):
             await actor.call("hang")

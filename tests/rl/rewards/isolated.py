@@ -91,6 +91,19 @@ def forks_and_hangs(path):
     spin()
 
 
+def tells_and_hangs(path):
+    """Makes a file, so that others know that the call is under way."""
+    Path(path).touch()
+    time.sleep(600)
+
+
+def waits_for(path):
+    """Until somebody makes the file."""
+    while not Path(path).exists():
+        time.sleep(0.01)
+    return "made"
+
+
 def jax_is_here():
     return "jax" in sys.modules
 
@@ -99,7 +112,7 @@ def modules():
     return len(sys.modules)
 
 
-def gone(pid, seconds=5.0):
+def gone(pid, seconds=30.0):
     """Whether a process ends in time; a zombie has ended."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -122,7 +135,7 @@ if __name__ == "__main__":
     from rl.rewards import isolate
 
     isolate.pool().warm("tests.rl.rewards.isolated:echo", workers=2)
-    mine = isolate.call("tests.rl.rewards.isolated:pid")
+    mine = isolate.call("tests.rl.rewards.isolated:pid", seconds=60)
     hung = sys.argv[1]
     work = threading.Thread(
         target=lambda: isolate.call(f"tests.rl.rewards.isolated:{hung}", *sys.argv[2:], seconds=60)

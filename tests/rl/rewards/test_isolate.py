@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import threading
@@ -40,7 +39,7 @@ def test_a_hung_call_is_killed_in_time(pool, hung):
     started = time.monotonic()
     with pytest.raises(VerifierFailed, match="killed after"):
         pool.call(f"{HERE}:{hung}", seconds=0.3)
-    assert 0.3 <= time.monotonic() - started < 2.0
+    assert 0.3 <= time.monotonic() - started < 20  # seconds, where the machine is busy
     assert pool.call(f"{HERE}:echo", "still there", seconds=20.0) == "still there"
 
 
@@ -92,7 +91,7 @@ def test_calls_that_make_no_sense(pool, arguments):
 
 def test_children_of_a_killed_call_die_with_it(pool, tmp_path):
     with pytest.raises(VerifierFailed):
-        pool.call(f"{HERE}:forks_and_hangs", str(tmp_path / "pid"), seconds=0.7)
+        pool.call(f"{HERE}:forks_and_hangs", str(tmp_path / "pid"), seconds=3.0)
     assert gone(int((tmp_path / "pid").read_text()))
 
 
@@ -117,107 +116,87 @@ def test_answers_are_never_mixed_up(pool):
         assert list(threads.map(one, range(120))) == list(range(120))
 
 
-def test_one_hung_call_delays_no_other():
-    """Of 30 calls beside a hung one, the slowest takes at most 50 ms more than without it."""
+def hang(pool, path):
+    """A thread whose call hangs in a worker, and the list of what it raises."""
+    raised = []
+
+    def call():
+        try:
+            pool.call(f"{HERE}:tells_and_hangs", str(path), seconds=100.0)
+        except VerifierFailed as problem:
+            raised.append(str(problem))
+
+    hung = threading.Thread(target=call)
+    hung.start()
+    until = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < until
+        time.sleep(0.005)
+    return hung, raised
+
+
+def test_one_hung_call_delays_no_other(tmp_path):
+    """Others are served meanwhile, by workers that were there already."""
     pool = isolate.Pool(max_workers=4)
-    pool.warm(f"{HERE}:echo", workers=3)
-
-    def longest():
-        times = []
-        for number in range(30):
-            started = time.perf_counter()
-            pool.call(f"{HERE}:echo", number, seconds=30.0)
-            times.append(time.perf_counter() - started)
-        return max(times), statistics.median(times)
-
-    def hang():
-        with pytest.raises(VerifierFailed):
-            pool.call(f"{HERE}:sleep", 30, seconds=1.5)
-
-    delays = []
     try:
-        for _ in range(4):  # the machine may be busy with something else
-            alone, _ = longest()
-            hung = threading.Thread(target=hang)
-            hung.start()
-            time.sleep(0.05)
-            beside, typical = longest()
-            assert hung.is_alive()
-            hung.join()
-            delays.append(beside - alone)
-            if delays[-1] < 0.05:
-                break
+        pool.warm(f"{HERE}:echo", workers=4)
+        ready = {worker.pid for worker in pool._idle}
+        hung, _ = hang(pool, tmp_path / "hung")
+        served = {pool.call(f"{HERE}:pid", seconds=30.0) for _ in range(30)}
+        assert hung.is_alive()
     finally:
         pool.close()
-    print(f"slowest of 30 beside a hung call: {1000 * beside:.1f} ms, median {1000 * typical:.2f}")
-    assert min(delays) < 0.05, delays
+    assert served <= ready
+    hung.join(60)
+    assert not hung.is_alive()
 
 
 def test_there_are_never_more_workers_than_said():
+    """Twelve threads want one each, from the start of the first worker on."""
     pool, seen = isolate.Pool(max_workers=3), set()
-    running, most, lock = 0, 0, threading.Lock()
 
     def one(_):
-        nonlocal running, most
         seen.add(pool.call(f"{HERE}:pid", seconds=30.0))
-        with lock:
-            running += 1
-            most = max(most, running)
         pool.call(f"{HERE}:sleep", 0.02, seconds=30.0)
-        with lock:
-            running -= 1
 
+    until = time.monotonic() + 60
     try:
         with ThreadPoolExecutor(12) as threads:
+            while len(seen) < 3 and time.monotonic() < until:  # starting Python takes its time
+                list(threads.map(one, range(36)))
             list(threads.map(one, range(36)))
     finally:
         pool.close()
-    assert 1 < len(seen) <= 3
+    assert len(seen) == 3
     assert all(gone(pid) for pid in seen)
 
 
-def test_calls_of_an_event_loop_run_side_by_side(pool):
+def test_calls_of_an_event_loop_run_side_by_side(pool, tmp_path):
+    """Were the loop blocked by a call, nobody would make the file that it waits for."""
+    file = tmp_path / "made"
+
     async def run():
-        started = time.monotonic()
-        ticks = 0
-
-        async def tick():
-            nonlocal ticks
-            while True:
-                await asyncio.sleep(0.01)
-                ticks += 1
-
-        ticking = asyncio.create_task(tick())
-        got = await asyncio.gather(
-            *(pool.acall(f"{HERE}:echo", n, seconds=30.0) for n in range(20)),
-            pool.acall(f"{HERE}:sleep", 30, seconds=0.3),
-            return_exceptions=True,
-        )
-        ticking.cancel()
-        assert got[:20] == list(range(20))
-        assert isinstance(got[20], VerifierFailed)
-        assert time.monotonic() - started < 5
-        assert ticks > 10
+        waiting = asyncio.create_task(pool.acall(f"{HERE}:waits_for", str(file), seconds=30.0))
+        killed = asyncio.create_task(pool.acall(f"{HERE}:sleep", 600, seconds=0.3))
+        echoed = asyncio.gather(*(pool.acall(f"{HERE}:echo", n, seconds=30.0) for n in range(20)))
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+        assert await echoed == list(range(20))
+        with pytest.raises(VerifierFailed, match="killed after"):
+            await killed
+        file.touch()
+        assert await waiting == "made"
 
     asyncio.run(run())
 
 
-def test_closing_ends_calls_in_flight():
+def test_closing_ends_calls_in_flight(tmp_path):
     pool = isolate.Pool(max_workers=2)
     pool.warm(f"{HERE}:echo", workers=1)
-    raised = []
-
-    def hang():
-        with pytest.raises(VerifierFailed) as problem:
-            pool.call(f"{HERE}:sleep", 30, seconds=30)
-        raised.append(problem)
-
-    hung = threading.Thread(target=hang)
-    hung.start()
-    time.sleep(0.2)
+    hung, raised = hang(pool, tmp_path / "hung")
     pool.close()
-    hung.join(5)
-    assert raised
+    hung.join(60)
+    assert "process ended" in raised[0]
     with pytest.raises(VerifierFailed, match="closed"):
         pool.call(f"{HERE}:echo", 1)
     pool.close()
@@ -243,7 +222,7 @@ def test_workers_end_with_the_parent(hung, how):
         workers = children(parent.pid)
         assert len(workers) >= 2
         parent.send_signal(how)
-        parent.wait(10)
+        parent.wait(60)
     assert all(gone(pid) for pid in workers)
 
 

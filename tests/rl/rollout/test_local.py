@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import threading
 
 import numpy as np
 import pytest
@@ -38,6 +39,39 @@ async def opened(steps: int = 2, **options):
         yield local
     finally:
         await local.close()
+
+
+class Turns:
+    """The engine's thread decodes a chunk when it is its turn, until it is let go."""
+
+    def __init__(self, monkeypatch):
+        self._begin, self._ended = threading.Semaphore(0), threading.Semaphore(0)
+        self._free = threading.Event()
+        real = Engine.advance
+
+        def advance(engine, *args, **kwargs):
+            assert self._free.is_set() or self._begin.acquire(timeout=60)
+            told = real(engine, *args, **kwargs)
+            self._ended.release()
+            return told
+
+        monkeypatch.setattr(Engine, "advance", advance)
+
+    async def until(self, local: LocalEngine, running: int):
+        """As many chunks as it takes for so many asks to be in progress, and no more."""
+        while local.stats()["running"] < running:
+            self._begin.release()
+            assert await asyncio.to_thread(self._ended.acquire, timeout=60)
+
+    def let_go(self):
+        """From now on it waits for nobody."""
+        self._free.set()
+        self._begin.release()
+
+
+@pytest.fixture
+def turns(monkeypatch):
+    return Turns(monkeypatch)
 
 
 def together(asked: list[Ask], **options) -> list[Told]:
@@ -85,16 +119,16 @@ def test_futures_resolve_when_their_own_ask_ends():
     assert stats["running"] == stats["waiting"] == 0
 
 
-def test_aborted_asks_go_on_where_they_were():
+def test_aborted_asks_go_on_where_they_were(turns):
     asked = asks(4, max_new_tokens=30)
 
     async def run():
         async with opened(steps=1) as local:
             tasks = [asyncio.ensure_future(local.generate(a)) for a in asked]
-            while local.stats()["running"] < 3:
-                await asyncio.sleep(0.001)
+            await turns.until(local, running=3)
             local.abort(a.sample for a in asked)
             local.abort(["unknown"])
+            turns.let_go()
             partial = await asyncio.gather(*tasks)
             again = [resume(a, t) for a, t in zip(asked, partial, strict=True)]
             return partial, await asyncio.gather(*map(local.generate, again))
@@ -111,13 +145,15 @@ def test_aborted_asks_go_on_where_they_were():
         assert last.attempt == 1
 
 
-def test_parameters_are_published_between_chunks():
+def test_parameters_are_published_between_chunks(turns):
     async def run():
         async with opened(steps=1, take=lambda name: {"new": params()}[name]) as local:
             tasks = [asyncio.ensure_future(local.generate(a)) for a in asks(4, 1, 40)]
-            while local.stats()["running"] < 3:
-                await asyncio.sleep(0.001)
-            await local.publish(4, "new")
+            await turns.until(local, running=3)
+            published = asyncio.ensure_future(local.publish(4, "new"))
+            await asyncio.sleep(0)
+            turns.let_go()
+            await published
             assert local.version == 4
             with pytest.raises(KeyError):
                 await local.publish(5, "lost")
@@ -139,20 +175,22 @@ def test_what_does_not_fit_is_told_and_harms_nobody():
     assert "max_length = 64" in told[2].error
 
 
-def test_a_task_that_is_cancelled_leaves_its_row():
+def test_a_task_that_is_cancelled_leaves_its_row(turns):
     async def run():
         async with opened(steps=1) as local:
             task = asyncio.ensure_future(local.generate(asks(1, 1, 40)[0]))
-            while not local.stats()["running"]:
-                await asyncio.sleep(0.001)
+            await turns.until(local, running=1)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
+            turns.let_go()
             while local.stats()["running"]:
                 await asyncio.sleep(0.001)
-            return local.stats()["told"]
+            return local.stats()
 
-    assert asyncio.run(run()) == 0
+    stats = asyncio.run(run())
+    assert stats["told"] == 0
+    assert stats["chunks"] < 5  # of the 40 that its reply would take
 
 
 def test_a_failure_of_the_thread_fails_all_that_is_asked(monkeypatch):
@@ -174,11 +212,12 @@ def test_a_failure_of_the_thread_fails_all_that_is_asked(monkeypatch):
     assert all(isinstance(f, EngineDied) and "out of memory" in str(f) for f in found)
 
 
-def test_closing_fails_what_is_still_asked():
+def test_closing_fails_what_is_still_asked(turns):
     async def run():
         async with opened(steps=1) as local:
             task = asyncio.ensure_future(local.generate(asks(1, 1, 40)[0]))
             await asyncio.sleep(0)
+            asyncio.get_running_loop().call_soon(turns.let_go)  # once it is closing
         with pytest.raises(EngineDied, match="closed"):
             await task
 

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import dataclasses
 import importlib.util
-import time
+import threading
 from types import SimpleNamespace
 
 import jax
@@ -29,16 +29,22 @@ SETTINGS = TunixSettings(batch=4, prompt_length=16, wait=0.001)
 
 
 class Fake:
-    """Tokens 3 … 8 by the call's seed; what ends a reply is cut off, as in Tunix."""
+    """Tokens 3 … 8 by the call's seed; what ends a reply is cut off, as in Tunix.
+
+    Attributes:
+        calls: what it was asked.
+        go: while this is not set, it draws.
+    """
 
     def __init__(self):
-        self.calls = []
+        self.calls, self.go = [], threading.Event()
+        self.go.set()
 
     def __call__(self, input_strings, *, max_generation_steps, max_prompt_length, **options):
         expected = {"temperature", "top_p", "seed", "eos_tokens", "return_logprobs"}
         assert options.keys() == expected
         self.calls.append((list(input_strings), options))
-        time.sleep(0.02)
+        assert self.go.wait(30)
         # The two traps: None is greedy, and no seed is seed 0.
         greedy = options["top_p"] is None
         seed = 0 if options["seed"] is None or greedy else options["seed"]
@@ -107,13 +113,16 @@ def test_greedy_asks_go_apart():
 
 def test_aborts_versions_and_going_on():
     fake, states = Fake(), []
+    fake.go.clear()
 
     async def run():
         async with opened(fake, update=lambda _, params: states.append(params)) as used:
             asked = asks(5, stop=())
             tasks = [asyncio.ensure_future(used.generate(a)) for a in asked]
-            await asyncio.sleep(0.01)
+            while not fake.calls:
+                await asyncio.sleep(0.001)
             used.abort(["s0", "s4", "unknown"])
+            fake.go.set()
             first = await asyncio.gather(*tasks)
             await used.publish(2, "new")
             part = dataclasses.replace(first[1], **{n: getattr(first[1], n)[:4] for n in PER_TOKEN})

@@ -1,10 +1,9 @@
 """Checking replies: right ones in any of the accepted forms, and nothing else."""
 
-import time
-
 import pytest
 
 from mmtp.data.tasks.check import check, normalise, overlap, read_numbers
+from tests.at_most import at_most
 
 EXACT = {"answer": "red circle", "check": "exact"}
 POINT = {"answer": "[500,500]", "check": "point", "box": (400, 450, 600, 550)}
@@ -83,18 +82,16 @@ def test_wrong_replies(tags, reply):
 def test_a_long_answer_may_be_long_but_a_longer_reply_is_not_read():
     answer = "<rect/>" * 1000
     assert check({"answer": answer, "check": "exact"}, answer)
-    start = time.process_time()
-    for reply in ("<think>" * 10**6, "[[" * 10**6, "<|begin_of_box|>" * 10**5, "9" * 10**7):
-        assert not check(POINT, reply)
-    assert time.process_time() - start < 0.5
+    with at_most(0.5):
+        for reply in ("<think>" * 10**6, "[[" * 10**6, "<|begin_of_box|>" * 10**5, "9" * 10**7):
+            assert not check(POINT, reply)
 
 
 @pytest.mark.parametrize("length", [500, 1999])
 def test_no_reply_takes_long(length):
-    start = time.process_time()
-    for seed in ("<think>", "[ ", "(1,", "<|begin_of_box|>", " ", "[1 ", "9"):
-        assert not check(POINT, (seed * length)[:length])
-    assert time.process_time() - start < 0.5
+    with at_most(0.5):
+        for seed in ("<think>", "[ ", "(1,", "<|begin_of_box|>", " ", "[1 ", "9"):
+            assert not check(POINT, (seed * length)[:length])
 
 
 @pytest.mark.parametrize("kind", ["exactly", "", "eval"])

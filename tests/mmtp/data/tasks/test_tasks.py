@@ -4,7 +4,6 @@ import hashlib
 import pickle
 import subprocess
 import sys
-import time
 from collections import Counter, defaultdict
 
 import numpy as np
@@ -14,6 +13,7 @@ from cogvit_jax.data.rendering import canvas
 from mmtp.data.records import CATEGORIES, ROLES, Document, Image, Text, Video
 from mmtp.data.tasks import SPLITS, TASKS, draw, knowledge, ocr, open_tasks, sample_texts, texts_of
 from mmtp.data.tasks.check import check
+from tests.at_most import at_most
 
 
 def _pictures(document):
@@ -216,7 +216,6 @@ def test_three_hundred_documents_a_second():
     records = open_tasks("all/train").records
     for i in range(len(TASKS)):  # fonts and embedded pictures are read once
         records[i]
-    start = time.process_time()
-    for i in range(4 * len(TASKS)):
-        records[i]
-    assert 4 * len(TASKS) / (time.process_time() - start) > 300
+    with at_most(4 * len(TASKS) / 300):
+        for i in range(4 * len(TASKS)):
+            records[i]

@@ -10,7 +10,7 @@ from rl.envs.category import by_answer
 from rl.envs.parts import choices
 from rl.rewards.rules.choice import choice
 from rl.types import Action, Observation, Rollout, Task, Turn
-from tests.rl.at_most import at_most
+from tests.at_most import at_most
 
 FOUR = {"answer": 2, "options": ["red", "green", "blue", "black"]}
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rl.rewards.rules.formulas import formula, parse_formula
 from rl.rewards.rules.graphs import edges, isomorphic, parse_edges, same_shape
-from tests.rl.at_most import at_most
+from tests.at_most import at_most
 
 SQUARE = {"edges": [["A", "B"], ["B", "C"], ["C", "D"], ["A", "D"]], "directed": False}
 WAY = {"edges": [["A", "B"], ["C", "B"]], "directed": True}

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rl.rewards.rules.latex import MAX_CHARACTERS, canonical, formula
-from tests.rl.at_most import at_most
+from tests.at_most import at_most
 
 PIECES = (
     "{", "}", "^", "_", "'", "[", "]", "\\frac", "\\sqrt", "\\left", "\\right", "\\mathrm", "\\sin",

@@ -10,7 +10,7 @@ from rl.answers.svg import parse_svg
 from rl.rewards.rules import pictures
 from rl.rewards.rules.rasters import render
 from rl.rewards.rules.web_pages import Block, layout, paint
-from tests.rl.at_most import at_most
+from tests.at_most import at_most
 
 HEAD = '<svg viewBox="0 0 60 60">'
 SVG = f'{HEAD}<rect x="0" y="0" width="30" height="60" fill="#ff0000"/></svg>'

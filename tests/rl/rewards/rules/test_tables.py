@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rl.answers.html_table import Node, parse_table
 from rl.rewards.rules.tables import mapping_f1, parse_csv, rename_cost, teds, tree_distance
-from tests.rl.at_most import at_most
+from tests.at_most import at_most
 
 CSV = "item,price,count\ntea,10,200\ncoffee,40,100\n"
 GOLD = {"csv": CSV}

@@ -16,7 +16,7 @@ from rl.rewards.rules.text import (
     similarity,
     transcription,
 )
-from tests.rl.at_most import at_most
+from tests.at_most import at_most
 
 RULES = (exact, alias, transcription, anls)
 EVERYTHING = "".join(map(chr, range(32, 127))) * 3

@@ -1,4 +1,4 @@
-"""Limits on the work that a reply of any kind can cost."""
+"""Limits on the work that something may cost."""
 
 import contextlib
 import gc
