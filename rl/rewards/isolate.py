@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from rl.rewards.isolate_process import Ended, Late, WorkerProcess, start_worker
+from rl.rewards.isolate_process import Busy, Ended, Late, WorkerProcess, queued, start_worker
 from rl.types import Json, Unverifiable, VerifierFailed
 
 SPARE = 2  # workers that are warm and idle, where the bound allows
@@ -58,7 +58,7 @@ class Pool:
         Args:
             target: "package.module:function"; it must give JSON.
             args: JSON.
-            seconds: of wall-clock time, the import of the module aside.
+            seconds: for the call, the import of the module and waiting for a processor aside.
 
         Raises:
             VerifierFailed: it took too long, raised, crashed, or could not be started.
@@ -139,7 +139,9 @@ class Pool:
             return loaded
         worker.modules.add(target.partition(":")[0])
         try:
-            return worker.receive(request["id"], limit)
+            return worker.receive_own(request["id"], limit, lambda: queued([worker.pid]))
+        except Busy:
+            raise VerifierFailed(f"the machine is too busy to run {target}") from None
         except Late:
             raise VerifierFailed(f"{target} was killed after {limit} s") from None
         except Ended as problem:

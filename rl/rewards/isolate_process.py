@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 from rl.rewards.isolate_worker import HEADER
 from rl.types import Json
 
 MAX_BYTES = 64 << 20  # of a reply
+BUSY = 20.0  # times the limit, in wall-clock time, after which the machine is too busy
 
 
 class Late(Exception):
@@ -22,6 +24,19 @@ class Late(Exception):
 
 class Ended(Exception):
     """The worker ended, or said what makes no sense."""
+
+
+class Busy(Exception):
+    """The worker had hardly any time of a processor."""
+
+
+def queued(pids: Iterable[int | str]) -> float:
+    """Seconds that processes (their main threads) have waited for a processor; 0 where unknown."""
+    seconds = 0.0
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for pid in pids:
+            seconds += int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    return seconds
 
 
 def start_worker(memory: int) -> "WorkerProcess":
@@ -128,6 +143,32 @@ class WorkerProcess:
         if not isinstance(reply, dict) or reply.get("id") != call_id or "kind" not in reply:
             raise Ended("a reply of another call")
         return reply
+
+    def receive_own(
+        self, call_id: int, seconds: float, waited: Callable[[], float]
+    ) -> dict[str, Json]:
+        """`receive`, within so many seconds of its own: those it waits for a processor are not.
+
+        Args:
+            call_id: of the frame.
+            seconds: of its own.
+            waited: () -> seconds that it has waited for a processor until now.
+
+        Raises:
+            Late: its time is over.
+            Busy: it waits nearly all the time.
+            Ended: see `receive`.
+        """
+        started, before, left = time.monotonic(), waited(), seconds
+        while True:
+            with contextlib.suppress(Late):
+                return self.receive(call_id, max(left, 0.0))
+            wall = time.monotonic() - started
+            left = seconds - (wall - (waited() - before))
+            if left <= 0.01 * seconds:
+                raise Late
+            if wall > BUSY * seconds:
+                raise Busy
 
     def interrupt(self) -> None:
         """Kills its process group, so that who waits for it sees it end; from any thread."""

@@ -23,14 +23,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from rl.rewards.isolate_process import Ended, Late, WorkerProcess
+from rl.rewards.isolate_process import Busy, Ended, Late, WorkerProcess, queued
 from rl.types import Json, VerifierFailed
 
 CHILD = Path(__file__).with_name("sandbox_child.py")
 MAX_CODE = 200_000  # characters; longer code is not run
 MAX_REPLY = 1 << 20  # bytes of one result
 START_SECONDS = 60.0
-BUSY = 20.0  # times the limit, in wall-clock time, after which the machine is too busy
+TOO_BUSY = "the machine is too busy to run the code"
 
 _numbers = itertools.count()
 
@@ -105,14 +105,18 @@ def isolation() -> dict[str, str]:
         return box.means
 
 
-def queued(supervisor: int) -> float:
+def queued_children(supervisor: int) -> float:
     """Seconds that the children of a process have waited for a processor; 0 where unknown."""
-    seconds = 0.0
-    with contextlib.suppress(OSError, ValueError, IndexError):
+    children: list[str] = []
+    with contextlib.suppress(OSError):
         children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
-        for child in children:
-            seconds += int(Path(f"/proc/{child}/schedstat").read_text().split()[1]) / 1e9
-    return seconds
+    return queued(children)
+
+
+def _remove(folder: str) -> None:
+    with contextlib.suppress(OSError):
+        os.chmod(folder, 0o755)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Box:
@@ -121,30 +125,30 @@ class _Box:
     def __init__(self, seconds: float, memory: int, walls: bool) -> None:
         numbers = (memory, int(seconds) + 2, os.getpid() * 64 + next(_numbers) % 64)
         environment = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", "LANG": "C.UTF-8"}
-        try:
-            self._folder = tempfile.mkdtemp(prefix="sandbox-")
-            os.chmod(self._folder, 0o555)
-            arguments = [self._folder, *map(str, numbers), "walls" if walls else "hook"]
-            command = [sys.executable, "-s", "-S", "-P", str(CHILD), *arguments]
-            self._process = WorkerProcess(command, environment, MAX_REPLY)
-        except OSError as problem:
-            raise VerifierFailed(f"no sandbox could be started: {problem}") from None
         self._ids = itertools.count()
         self.spent = 0.0  # seconds of its own
-        try:
-            self.means: dict[str, str] = self._process.receive(None, START_SECONDS)["means"]
-        except (Late, Ended, KeyError) as problem:
-            self.__exit__()
-            raise VerifierFailed(f"the sandbox did not start: {problem!r}") from None
+        with contextlib.ExitStack() as stack:  # whatever ends this, nothing is left behind
+            try:
+                folder = tempfile.mkdtemp(prefix="sandbox-")
+                stack.callback(_remove, folder)
+                os.chmod(folder, 0o555)
+                arguments = [folder, *map(str, numbers), "walls" if walls else "hook"]
+                command = [sys.executable, "-s", "-S", "-P", str(CHILD), *arguments]
+                self._process = WorkerProcess(command, environment, MAX_REPLY)
+            except OSError as problem:
+                raise VerifierFailed(f"no sandbox could be started: {problem}") from None
+            stack.callback(self._process.end, 5.0)
+            try:
+                self.means: dict[str, str] = self._process.receive(None, START_SECONDS)["means"]
+            except (Late, Ended, KeyError) as problem:
+                raise VerifierFailed(f"the sandbox did not start: {problem!r}") from None
+            self._stack = stack.pop_all()
 
     def __enter__(self) -> "_Box":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.end(5.0)
-        with contextlib.suppress(OSError):
-            os.chmod(self._folder, 0o755)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._stack.close()
 
     def ask(self, request: dict[str, Json], seconds: float) -> Outcome:
         """What the process says to it in time; waiting for a processor is not its time.
@@ -153,27 +157,26 @@ class _Box:
             VerifierFailed: it waits for a processor nearly all the time.
         """
         number = next(self._ids)
-        started, queue = time.monotonic(), queued(self._process.pid)
-        left, own = seconds, 0.0
         try:
             self._process.send(json.dumps({"id": number, **request}).encode(), START_SECONDS)
-            while True:
-                with contextlib.suppress(Late):
-                    reply = self._process.receive(number, max(left, 0.0))
-                    break
-                wall = time.monotonic() - started
-                own = wall - (queued(self._process.pid) - queue)
-                left = seconds - own
-                if left <= 0.01 * seconds:
-                    return Outcome("late", reason=f"not done after {seconds} s")
-                if wall > BUSY * seconds:
-                    raise VerifierFailed("the machine is too busy to run the code")
         except Late:
-            raise VerifierFailed("the machine is too busy to run the code") from None
+            raise VerifierFailed(TOO_BUSY) from None
+        except Ended as problem:
+            return Outcome("ended", reason=str(problem))
+        started, before = time.monotonic(), self._waited()
+        try:
+            reply = self._process.receive_own(number, seconds, self._waited)
+        except Late:
+            return Outcome("late", reason=f"not done after {seconds} s")
+        except Busy:
+            raise VerifierFailed(TOO_BUSY) from None
         except Ended as problem:
             return Outcome("ended", reason=str(problem))
         finally:
-            self.spent += time.monotonic() - started - (queued(self._process.pid) - queue)
+            self.spent += time.monotonic() - started - (self._waited() - before)
         if reply["kind"] == "value" and "value" in reply:
             return Outcome("value", reply["value"])
         return Outcome("raised", reason=str(reply.get("reason", ""))[:500])
+
+    def _waited(self) -> float:
+        return queued_children(self._process.pid)

@@ -116,6 +116,16 @@ def test_answers_are_never_mixed_up(pool):
         assert list(threads.map(one, range(120))) == list(range(120))
 
 
+def test_waiting_for_a_processor_is_no_time_of_the_call(pool, monkeypatch):
+    began = time.monotonic()
+    with monkeypatch.context() as patch:
+        patch.setattr(isolate, "queued", lambda pids: 0.9 * (time.monotonic() - began))
+        assert pool.call(f"{HERE}:sleep", 1.0, seconds=0.5) == "slept"
+    monkeypatch.setattr(isolate, "queued", lambda pids: 0.99 * (time.monotonic() - began))
+    with pytest.raises(VerifierFailed, match="too busy to run"):
+        pool.call(f"{HERE}:sleep", 600, seconds=0.1)
+
+
 def hang(pool, path):
     """A thread whose call hangs in a worker, and the list of what it raises."""
     raised = []

@@ -82,10 +82,10 @@ def test_this_machine_has_walls():
 )
 def test_what_is_no_value(code, kind):
     started = time.monotonic()
-    outcome = one(code, 1, seconds=0.7)
+    outcome = one(code, 1, seconds=0.7 if kind == "late" else 10.0)
     assert outcome.kind in (kind, "ended"), outcome
     assert kind == "ended" or outcome.kind == kind or code.startswith("(")
-    assert time.monotonic() - started < 30  # seconds, where the machine is busy
+    assert time.monotonic() - started < 60  # seconds, where the machine is busy
 
 
 def test_memory_is_limited():
@@ -163,18 +163,18 @@ def f(x):
 
 
 def test_waiting_for_a_processor_is_no_time_of_the_code(monkeypatch):
-    """Code that is done after 1 s, of which it waited 0.7 s, is not late at a limit of 0.5 s."""
-    sleeping = "import time\ndef f(x):\n    time.sleep(1.0)\n    return x"
+    """Code that is done after 2 s, of which it waited 1.9 s, is not late at a limit of 0.5 s."""
+    sleeping = "import time\ndef f(x):\n    time.sleep(2.0)\n    return x"
     assert one(sleeping, 1, seconds=0.5).kind == "late"
     began = time.monotonic()
     with monkeypatch.context() as patch:
-        patch.setattr(sandbox, "queued", lambda pid: 0.7 * (time.monotonic() - began))
+        patch.setattr(sandbox, "queued_children", lambda pid: 0.95 * (time.monotonic() - began))
         assert one(sleeping, 1, seconds=0.5).value == 1
 
 
 def test_code_that_gets_no_processor_is_an_error_and_not_a_zero(monkeypatch):
     began = time.monotonic()
-    monkeypatch.setattr(sandbox, "queued", lambda pid: 0.99 * (time.monotonic() - began))
+    monkeypatch.setattr(sandbox, "queued_children", lambda pid: 0.99 * (time.monotonic() - began))
     with pytest.raises(VerifierFailed, match="too busy"):
         one("def f(x):\n    while True: pass", 1, seconds=0.1)
 
@@ -186,9 +186,11 @@ def test_waiting_for_a_processor_is_seen():
     spin = "import os\nos.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\nwhile True: pass"
     spinning = [subprocess.Popen([sys.executable, "-c", spin]) for _ in range(3)]
     try:
-        before = sandbox.queued(os.getpid())
-        time.sleep(1.0)
-        assert sandbox.queued(os.getpid()) - before > 0.5
+        before, until = sandbox.queued_children(os.getpid()), time.monotonic() + 30
+        # Starting Python takes its time.
+        while sandbox.queued_children(os.getpid()) - before <= 0.5:
+            assert time.monotonic() < until
+            time.sleep(0.05)
     finally:
         for process in spinning:
             process.kill()
@@ -197,7 +199,7 @@ def test_waiting_for_a_processor_is_seen():
 
 def test_the_rest_is_skipped_after_a_late_call():
     outcomes = sandbox.run(
-        "def f(x):\n    while x == 2: pass\n    return x", "f", [[1], [2], [3], [4]], seconds=0.5
+        "def f(x):\n    while x == 2: pass\n    return x", "f", [[1], [2], [3], [4]], seconds=2.0
     )
     assert [outcome.kind for outcome in outcomes] == ["value", "late", "skipped", "skipped"]
 
@@ -205,7 +207,7 @@ def test_the_rest_is_skipped_after_a_late_call():
 def test_all_calls_together_have_a_limit():
     started = time.monotonic()
     code = "import time\ndef f(x): time.sleep(0.3)"
-    outcomes = sandbox.run(code, "f", [[n] for n in range(20)], seconds=0.5, total_seconds=1.0)
+    outcomes = sandbox.run(code, "f", [[n] for n in range(20)], seconds=5.0, total_seconds=2.0)
     assert outcomes[0].kind == "value"
     assert outcomes[-1].kind == "skipped"
     assert time.monotonic() - started < 20
@@ -247,6 +249,24 @@ def test_nothing_is_left_behind(monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == []
     names = (path.parent / "cmdline" for path in Path("/proc").glob("[0-9]*/stat"))
     assert not any(str(tmp_path).encode() in _read(name) for name in names)
+
+
+def test_no_folder_is_left_of_a_sandbox_that_did_not_start(monkeypatch, tmp_path):
+    monkeypatch.setattr(sandbox.tempfile, "tempdir", str(tmp_path))
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    for owner, name, value, expected in (
+        (sys, "executable", "/no/such/python", VerifierFailed),
+        (sandbox, "CHILD", tmp_path / "none.py", VerifierFailed),
+        (sandbox.WorkerProcess, "receive", interrupt, KeyboardInterrupt),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, value)
+            with pytest.raises(expected):
+                one("def f(x): return 1", 1)
+        assert list(tmp_path.iterdir()) == [], name
 
 
 def _read(path):
