@@ -93,7 +93,9 @@ def end_together() -> Iterator[None]:
         _explain(error)
         watcher.communicate("said\n")
         try:
-            _leave(lost=isinstance(error, jax.errors.JaxRuntimeError))
+            # One that was lost will say nothing; asking a service that is gone would abort this.
+            if not isinstance(error, jax.errors.JaxRuntimeError):
+                _leave()
         finally:
             os._exit(1)
     watcher.communicate("done\n")
@@ -110,14 +112,12 @@ def _explain(error: BaseException) -> None:
     sys.stderr.flush()
 
 
-def _leave(lost: bool) -> None:
-    """Lets the others say what ended them: JAX's service, and so their life, ends with process 0.
-
-    Args:
-        lost: whether a process was lost, which will say nothing.
-    """
+def _leave() -> None:
+    """Lets the others say what ended them: JAX's service lives in process 0, and they with it."""
     store, others = key_value_client(), jax.process_count() - 1
-    deadline = time.monotonic() + (0.0 if lost else ENDED_SECONDS)
+    if store is None:
+        return
+    deadline = time.monotonic() + ENDED_SECONDS
     with contextlib.suppress(jax.errors.JaxRuntimeError):
         if jax.process_index():
             store.key_value_set(f"ended/{jax.process_index()}", "")
