@@ -157,11 +157,18 @@ def _train_tower(workdir: str, recipe: Any, console: Console) -> None:
     run_dir.save_config(recipe, building, console)
     train_loop.run(stage2.build(recipe), recipe, building, console)
     if jax.process_index() == 0:
-        if Path(workdir).exists():
-            shutil.rmtree(building)
-        else:
-            Path(building).rename(workdir)
+        _put_in_place(building, workdir)
     sharding.wait_for_all("tower")
+
+
+def _put_in_place(building: str, workdir: str) -> None:
+    """Renames a whole run's workdir, or removes it where another process was the first."""
+    try:
+        Path(building).rename(workdir)
+    except OSError:
+        if not _is_trained(workdir):
+            raise
+        shutil.rmtree(building)
 
 
 def tower_workdir(one: TeacherSettings, config: Any) -> str:

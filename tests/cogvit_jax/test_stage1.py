@@ -1,6 +1,8 @@
 """Stage 1: no masked pixel leaks; exact on any mesh; statistics, caches and teachers as asked."""
 
 import io
+import shutil
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -302,3 +304,32 @@ def test_the_tower_is_built_once():
     console = quiet()
     teachers.load((one,), config, program.mesh, console)
     assert "Training" not in console.file.getvalue()
+
+
+def test_of_two_runs_that_build_the_tower_the_first_is_kept(tmp_path, monkeypatch):
+    """The other one's copy appears as this one's is put in its place. Other errors are errors."""
+    config = make_config()
+    program = build(config)
+    expected = program.frozen()["semantic"]
+    one, rename = teachers.read(config)[0], Path.rename
+    whole = teachers.tower_workdir(one.config, config)
+
+    def train(program, recipe, workdir, console):
+        (Path(workdir) / "checkpoints").mkdir(exist_ok=True)
+
+    def refuse(path, target):
+        raise OSError("read-only")
+
+    def rename_late(path, target):
+        shutil.copytree(whole, target)
+        return rename(path, target)
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(train_loop, "run", train)
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(OSError, match="read-only"):
+        teachers.load((one,), config, program.mesh, quiet())
+    monkeypatch.setattr(Path, "rename", rename_late)
+    found = teachers.load((one,), config, program.mesh, quiet())["semantic"]
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    assert [p.name for p in (tmp_path / "cogvit_jax").iterdir()] == [Path(whole).name]
