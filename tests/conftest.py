@@ -10,6 +10,7 @@ os.environ["XLA_FLAGS"] = " ".join(
     (os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=8", quick())
 )
 
+import hypothesis
 import jax
 import pytest
 from absl import flags
@@ -22,6 +23,15 @@ host_threads.room_for_collectives()
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Grain's worker processes read absl flags, which no absl main has parsed here.
 flags.FLAGS.mark_as_parsed()
+# A machine that stalls is no fault of the code: no example has a deadline, and drawing takes the
+# time it takes. Nor may the suite's outcome depend on a draw, so each test has the same examples
+# every time; `pytest --hypothesis-profile=anew`, which is loaded after this, draws others.
+UNHURRIED = hypothesis.settings(
+    deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+UNHURRIED.register_profile("anew", UNHURRIED, derandomize=False)
+UNHURRIED.register_profile("suite", UNHURRIED, derandomize=True)
+UNHURRIED.load_profile("suite")
 
 
 def pytest_xdist_make_scheduler(config, log):

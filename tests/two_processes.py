@@ -1,6 +1,8 @@
 """Starts `cogvit_jax.main`, or another, as two processes with CPU devices, for the tests."""
 
 import collections
+import contextlib
+import itertools
 import json
 import os
 import signal
@@ -8,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cogvit_jax import metrics
@@ -16,6 +18,10 @@ from tests.xla_flags import quick
 
 ROOT = Path(__file__).parents[1]
 LIMIT_S = 240
+# Each worker of pytest-xdist has this many ports of its own, below those that the system hands out.
+FIRST_PORT, PORTS, WORKERS = 20_000, 200, 60
+
+_ports_tried = itertools.count(os.getpid())  # another pytest beside this one begins elsewhere
 
 # `main`, which also notes the records that each step of this process was given.
 MAIN = """
@@ -36,9 +42,17 @@ main.cli()
 
 
 def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port that stays free for the seconds until a coordinator starts to listen there.
+
+    One that the system picks is soon given to somebody else: to any connection of another test.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % WORKERS
+    for number in itertools.islice(_ports_tried, PORTS):
+        port = FIRST_PORT + worker * PORTS + number % PORTS
+        with contextlib.suppress(OSError), socket.socket() as s:
+            s.bind(("", port))
+            return port
+    raise RuntimeError(f"all {PORTS} ports of this worker are taken")
 
 
 class Pair:
@@ -97,8 +111,12 @@ class Pair:
 
     def wait_for_line(self, number: int) -> None:
         """Returns when the run has logged that many steps."""
+        self.wait_for(lambda: len(logged(self.workdir)) >= number)
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Returns when it holds; both must run until then."""
         deadline = time.monotonic() + self.limit_s
-        while len(logged(self.workdir)) < number:
+        while not condition():
             for process in self.processes:
                 assert process.poll() is None, process.communicate()[0][-4000:]
             assert time.monotonic() < deadline
@@ -171,4 +189,5 @@ def handed_out(workdir: Path, process: int) -> dict[int, list[str]]:
 
 
 def saved_steps(workdir: Path) -> list[int]:
-    return sorted(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit())
+    """Steps with a whole checkpoint; none where there is no folder of them yet."""
+    return sorted(int(p.name) for p in (workdir / "checkpoints").glob("*") if p.name.isdigit())

@@ -9,10 +9,16 @@ import pytest
 CODE = """
 from cogvit_jax.host_threads import room_for_collectives
 room_for_collectives()
-import os, jax
+import contextlib, os, sys, time, jax
 jax.numpy.ones(8).block_until_ready()
-names = [open(f"/proc/self/task/{t}/comm").read().strip() for t in os.listdir("/proc/self/task")]
-print(names.count("tf_XLAEigen"))
+least, until, found = int(sys.argv[1]), time.monotonic() + 30, 0
+while found < least and time.monotonic() < until:  # a thread names itself, when it gets to run
+    tasks = os.listdir("/proc/self/task")
+    with contextlib.suppress(OSError):  # of a thread that has just ended
+        names = [open(f"/proc/self/task/{t}/comm").read().strip() for t in tasks]
+        found = names.count("tf_XLAEigen")
+    time.sleep(0.01)
+print(found)
 """
 
 
@@ -21,7 +27,8 @@ print(names.count("tf_XLAEigen"))
 def test_xla_starts_as_many_threads(num_devices, least):
     flags = f"--xla_force_host_platform_device_count={num_devices}"
     env = {k: v for k, v in os.environ.items() if k != "PJRT_NPROC"} | {"XLA_FLAGS": flags}
-    done = subprocess.run([sys.executable, "-c", CODE], env=env, capture_output=True, text=True)
+    command = [sys.executable, "-c", CODE, str(least)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
     found = int(done.stdout)
     assert found >= least
     assert num_devices > 1 or found <= (os.cpu_count() or 1)

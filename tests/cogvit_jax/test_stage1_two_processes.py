@@ -4,6 +4,7 @@ The tower is trained by both together, PHI-S's rotation is computed by one and r
 other, and sums of features and counts of pictures are those of the whole batch.
 """
 
+import contextlib
 import io
 
 import jax
@@ -24,14 +25,22 @@ CHANGES = {
 }
 
 
+@contextlib.contextmanager
+def fast_compilation():
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """(figures of one process, figures of two), each from a tower of its own making."""
     folder = tmp_path_factory.mktemp("runs")
     config = stage1.get_config("smoke").unlock()
     config.update_from_flattened_dict(CHANGES)
-    jax.config.update("jax_disable_most_optimizations", True)
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, fast_compilation():
         patch.setenv("XDG_CACHE_HOME", str(folder / "one_cache"))
         console = Console(file=io.StringIO(), width=200)
         train_loop.run(program.build(config), config, str(folder / "one"), console)
@@ -40,7 +49,6 @@ def runs(tmp_path_factory):
         cache = tmp_path_factory.mktemp("compiled")
         with Pair(folder / "two", cache, "--config=configs/stage1.py:smoke", *flags) as pair:
             pair.finish()
-    jax.config.update("jax_disable_most_optimizations", False)
     return logged(folder / "one"), logged(folder / "two")
 
 

@@ -107,6 +107,7 @@ def killed(folder, cache):
     flags = (*arguments(), f"--heartbeat_timeout={HEARTBEAT_S}")
     with Pair(folder / "two", cache, "--config=configs/stage2.py:smoke", *flags) as pair:
         pair.wait_for_line(SAVE_EVERY + 2)
+        pair.wait_for(lambda: SAVE_EVERY in saved_steps(folder / "two"))  # in the background
         pair.send(1, signal.SIGKILL)
         began = time.monotonic()
         output = pair.output(0, limit_s=120)

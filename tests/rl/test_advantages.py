@@ -63,7 +63,7 @@ def whitened(tokens):
     return [(np.asarray(x) - together.mean()) / scale for x in tokens]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(BATCHES)
 def test_compared_within_the_group(batch):
     rewards, groups, lengths = arrays(batch)
@@ -73,7 +73,7 @@ def test_compared_within_the_group(batch):
         np.testing.assert_allclose(found, by_group(name, rewards, groups), atol=1e-8, rtol=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(BATCHES)
 def test_whitened_over_tokens(batch):
     rewards, groups, lengths = arrays(batch)
@@ -93,7 +93,7 @@ def test_whitened_over_tokens(batch):
         np.testing.assert_allclose(found, expected, atol=1e-6, rtol=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(BATCHES, st.sampled_from([1.0, 0.9, 0.0]))
 def test_returns_to_go(batch, gamma):
     rewards, _, lengths = arrays(batch)
@@ -114,7 +114,7 @@ def test_without_discount_a_return_is_the_reward():
     np.testing.assert_allclose(tokens, of_sample[:, None] * (np.arange(3) < lengths[:, None]))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(BATCHES, st.randoms(use_true_random=False))
 def test_order_and_names_of_groups_have_no_effect(batch, random):
     shuffled = random.sample(range(len(batch)), len(batch))

@@ -19,7 +19,7 @@ from tests.rl.test_packing import ROOMS, SIZE, check_valid, fitting
 COST = Cost(token=1.0, pair=0.1, patch=2.0, patch_pair=0.05)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(SIZE, min_size=1, max_size=30), st.sampled_from(ROOMS), st.integers(0, 5))
 def test_spread_keeps_all_samples_and_never_worsens_the_costliest(drawn, room, spare):
     sizes = fitting(drawn, room)

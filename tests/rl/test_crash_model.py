@@ -67,18 +67,22 @@ def is_saved(folder):
 def run_with_kills(folder, cache, rng, *changes):
     """Each process is killed some traces after its start, and a moment later.
 
-    The traces of the last one count from its first checkpoint: what follows it goes on from there.
+    That moment is a part of the time between the last two traces, and ends with the next one: a
+    run that has become faster meanwhile is not killed when it is done. The traces of the last
+    process count from its first checkpoint: what follows it goes on from there.
     """
     for kill in range(KILLS):
-        process, began = start(folder, cache, *changes), time.monotonic()
-        left, seen, first = rng.randint(1, 4), traces(folder), 0.0
+        process, left = start(folder, cache, *changes), rng.randint(1, 4)
+        seen, came, gap = traces(folder), time.monotonic(), 0.0
         while left and process.poll() is None:
             time.sleep(0.01)
             found = traces(folder)
             if found != seen:
-                first = first or time.monotonic() - began  # how fast this machine is now
                 left, seen = left - (kill < KILLS - 1 or is_saved(folder)), found
-        time.sleep(rng.random() * first / 8)
+                came, gap = time.monotonic(), time.monotonic() - came
+        until = came + rng.random() * gap
+        while time.monotonic() < until and traces(folder) == seen:
+            time.sleep(0.01)
         assert process.poll() is None, (folder / "output").read_text()[-4000:]
         process.kill()
         process.wait(LIMIT_S)

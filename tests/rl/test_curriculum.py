@@ -140,7 +140,7 @@ def test_learning_moves_the_draws():
     assert 1 < oversampling(chosen, state) < 2
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 5), st.lists(st.integers(1, 70), min_size=1, max_size=6))
 def test_resumed_in_any_pieces_it_draws_the_same(seed, pieces):
     """Saved as JSON after each piece."""
@@ -252,7 +252,7 @@ def test_settings_that_cannot_be(fields, message):
 WEIGHTS = st.dictionaries(st.sampled_from("abcdefgh"), st.floats(0, 10), min_size=1)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(WEIGHTS, st.data())
 def test_shares_within_quotas(weights, data):
     """They sum to 1, keep the quotas, and are in proportion where no quota binds."""
@@ -268,7 +268,7 @@ def test_shares_within_quotas(weights, data):
         assert max(ratios) == pytest.approx(min(ratios), rel=1e-6)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(WEIGHTS, st.integers(1, 300), st.floats(0, 1, exclude_max=True))
 def test_whole_numbers_sum_and_are_near(weights, total, offset):
     whole = sum(weights.values())

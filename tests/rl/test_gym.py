@@ -335,7 +335,7 @@ def test_errors_are_no_guesses_of_value_0():
     assert np.isnan(found.mean)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text())
 def test_any_text_is_only_text(text):
     element = html.fromstring(str(tag("pre", f"x{text}", title=text)))

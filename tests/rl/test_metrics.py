@@ -86,7 +86,7 @@ def test_columns_of_another_length_are_an_error():
         measure(rows(sources=["maze", "ocr", *["maze"] * 4]))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=1, max_size=4), min_size=1))
 def test_pass_at_k_is_the_share_of_subsets_with_a_success(groups):
     flat = [(str(n), r) for n, group in enumerate(groups) for r in group]

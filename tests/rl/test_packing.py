@@ -50,7 +50,7 @@ def volumes(sizes, room):
     return max(tokens, patches)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(SIZE, max_size=40), st.sampled_from(ROOMS))
 def test_packings_are_valid_and_within_the_proven_bounds(drawn, room):
     sizes = fitting(drawn, room)
@@ -60,7 +60,7 @@ def test_packings_are_valid_and_within_the_proven_bounds(drawn, room):
     assert packing.lower <= packing.num_groups <= packing.upper == upper_bound(sizes, room)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(SIZE, min_size=1, max_size=40), st.sampled_from(ROOMS), st.randoms())
 def test_the_upper_bound_holds_for_first_fit_in_any_order(drawn, room, random):
     sizes = fitting(drawn, room)
@@ -108,7 +108,7 @@ def test_the_bounds_enclose_the_optimum_of_small_problems():
     assert exact >= 57  # of 60 with these seeds: no worse than it was
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=7))
 def test_dual_feasible_bound_is_between_volume_and_optimum(items):
     optimum = fewest([Size(i) for i in items], Room(1, 1, 12, 1, 4))

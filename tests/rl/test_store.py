@@ -142,7 +142,8 @@ JSON = st.deferred(
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.dictionaries(st.text(), JSON, max_size=3), st.text(), st.floats(0, 1))
 def test_whatever_is_json_comes_back(tmp_path, state, text, value):

@@ -85,7 +85,7 @@ def test_any_mesh_to_any_mesh(source):
     assert_equal(Subscriber(store).load(0).params, values(3))  # numpy arrays
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(1, 700), st.integers(1, 2000), st.sampled_from(["", "bfloat16"]))
 def test_chunks_and_windows_of_any_size(chunk_bytes, window_bytes, dtype):
     store = memory_store()

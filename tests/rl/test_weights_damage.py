@@ -49,7 +49,7 @@ def test_a_flipped_bit_is_found_and_named(damaged):
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_any_flipped_byte_is_found(data):
     store = memory_store()
     publish(store, 0, on(shardings(4, 2), values()))

@@ -22,7 +22,7 @@ def batches(draw):
     return patches, positions, budgets, row_length
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(batches(), st.integers(0, 2))
 def test_pack_places_every_patch_once(batch, spare):
     patches, positions, budgets, row_length = batch

@@ -73,7 +73,7 @@ def test_embedded_round_trip_is_exact(text):
 _TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\u2581"))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(_TEXT)
 def test_embedded_round_trip_of_any_text(text):
     assert EMBEDDED.decode(EMBEDDED.encode(text)) == text
@@ -98,7 +98,7 @@ def test_digits_are_split():
     assert len(EMBEDDED.encode("1234567")) >= 7
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(_TEXT, st.integers(1, 24))
 def test_tokenize_is_lower_case_with_sticky_eos_and_padding(text, length):
     row = tokenize(EMBEDDED, text, length)

@@ -23,7 +23,7 @@ def batches(draw):
     return captions, groups, num_rows, row_length
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(batches())
 def test_every_caption_lands_once_with_its_eos(batch):
     captions, groups, num_rows, row_length = batch

@@ -66,7 +66,7 @@ def test_the_end_of_every_turn_is_supervised():
 
 @pytest.mark.parametrize("style", ["glm_ocr", "glm_4_1v"])
 @pytest.mark.parametrize("thinking", [None, True, False])
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(question=st.text(), reply=st.text().filter(str.strip))
 def test_a_prompt_is_the_beginning_and_all_that_follows_is_supervised(
     style, thinking, question, reply
@@ -82,7 +82,7 @@ def test_a_prompt_is_the_beginning_and_all_that_follows_is_supervised(
     assert [v.start for v in prompt.visuals] == [v.start for v in whole.visuals]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.sampled_from(["<|image|>", "<|user|>", "<think>", "</think>", "a", " ", "é"])))
 def test_no_text_adds_a_turn_or_a_placeholder(pieces):
     words = "".join(pieces)

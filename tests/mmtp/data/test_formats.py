@@ -101,7 +101,7 @@ FIELDS = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(FIELDS)
 def test_fields_lose_nothing(fields):
     document = from_fields(fields, lambda data: data, "here")

@@ -40,7 +40,7 @@ def test_patches_of_a_picture():
     np.testing.assert_array_equal(ours.patches, theirs.reshape(len(theirs), -1))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.integers(1, 4000), st.integers(1, 4000), st.integers(1, 12), st.integers(4, 2000))
 def test_never_exceeds_the_budget(height, width, num_visuals, most):
     config = ImageSettings(14, 1, 4, most, 2 * most)

@@ -50,7 +50,7 @@ def by_row(sizes, places):
     return rows
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(problems())
 def test_stretches_fill_rows_without_gaps_and_never_overflow(problem):
     sizes, room = usable(problem)
@@ -71,7 +71,7 @@ def test_stretches_fill_rows_without_gaps_and_never_overflow(problem):
         assert not room.padded or len(members) == 1
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(problems())
 def test_what_is_left_out_fits_nowhere(problem):
     sizes, room = usable(problem)
@@ -99,7 +99,7 @@ def fits_by_first_fit(size, group, loads, room):
     return text
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(problems())
 def test_loads_differ_by_at_most_one_document_where_room_is_plenty(problem):
     sizes, room = usable(problem)
@@ -113,7 +113,7 @@ def test_loads_differ_by_at_most_one_document_where_room_is_plenty(problem):
     assert loads.max() - loads.min() <= max((cost(s, room) for s in sizes), default=0) + 1e-9
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(problems())
 def test_a_text_is_left_out_only_where_all_rows_are_more_than_half_full(problem):
     sizes, room = usable(problem)

@@ -31,7 +31,7 @@ def released_like(**changes):
     return json.dumps(content | changes)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.text() | st.lists(st.sampled_from([*REQUIRED, *OPTIONAL, "é", "🎉", " ", "\n"])))
 def test_round_trip_without_special_tokens(text):
     text = "".join(text)
@@ -50,7 +50,7 @@ def test_no_injection_from_files_that_call_think_ordinary():
         assert copy.decode(copy.encode(SPELLED)) == SPELLED
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.integers(0, 2047), max_size=30))
 def test_streamed_is_decoded(ids):
     for skip in (True, False):

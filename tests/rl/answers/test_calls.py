@@ -129,7 +129,7 @@ def test_marks_cannot_be_written_inside(mark):
         write_call("book", {"name": f"a {mark}"})
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.sampled_from([*MARKS, "book", "name", "4", "\n", "<think>", "</think>", "é"])))
 def test_no_sequence_of_marks_raises(pieces):
     parse_calls("".join(pieces), TOOLS)
@@ -140,7 +140,7 @@ WORDS = st.text(st.characters(codec="utf-8"), max_size=12).filter(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     WORDS,
     st.integers(-(10**9), 10**9),

@@ -201,7 +201,7 @@ def test_what_does_not_parse(dialect):
 
 @pytest.mark.parametrize("dialect", gui.DIALECTS)
 def test_round_trip(dialect):
-    @settings(max_examples=150, deadline=None, database=None)
+    @settings(max_examples=150, database=None)
     @given(ACTIONS[dialect])
     def check(action):
         assert gui.parse(gui.write(action, dialect), dialect) == action
@@ -220,7 +220,7 @@ def test_never_raises(dialect):
     ).map("".join)
     starts = st.sampled_from(list(GOOD[dialect]))
 
-    @settings(max_examples=150, deadline=None, database=None)
+    @settings(max_examples=150, database=None)
     @given(st.one_of(text, pieces, st.tuples(starts, pieces).map("".join)))
     def check(said):
         gui.parse(said, dialect)

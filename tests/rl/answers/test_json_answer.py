@@ -85,13 +85,13 @@ LEAVES = (
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.recursive(LEAVES, lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(), x)))
 def test_what_python_writes_is_read_back(value):
     assert parse_json(json.dumps(value), max_depth=100) == value
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text() | st.text(alphabet='[]{}",:0123456789.eE+-\\ tfn'))
 def test_never_raises_and_agrees_with_python(answer):
     value = parse_json(answer)

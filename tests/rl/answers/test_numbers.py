@@ -73,21 +73,21 @@ def test_letters_round_trip():
 
 
 @given(st.integers(-(10**15) + 1, 10**15 - 1))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_integers_round_trip(number):
     assert parse_integer(str(number)) == number
     assert parse_number(f"{number:,}") == number
 
 
 @given(st.decimals(-(10**9), 10**9, places=3))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_decimals_round_trip(number):
     assert parse_number(f"{number:f}") == number
     assert parse_number(f"{number:f} km", ("m", "km")) == number
 
 
 @given(st.text(max_size=30) | st.text("0123456789+-.,() eE%", max_size=12))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_never_raises_and_agrees_with_python(text):
     """What is read is what Python reads in it, too."""
     integer, number = parse_integer(text), parse_number(text)

@@ -86,20 +86,20 @@ def test_no_more_than_the_most():
     st.sampled_from(("{}", "[{}]", "({})", " [ {} ]")),
     st.sampled_from((",", ", ", " ", ";\n")),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_round_trip(points, around, between):
     assert parse_points(around.format(between.join(map(write, points)))) == points
 
 
 @given(st.tuples(COORDINATE, COORDINATE, COORDINATE, COORDINATE))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_boxes_round_trip(box):
     left, top, right, bottom = box
     assert parse_box(write(box)) == (box if left < right and top < bottom else None)
 
 
 @given(st.text("[](), ;0123456789", max_size=24) | st.text(max_size=20))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_never_raises_and_stays_in_range(text):
     for size in (2, 4):
         for numbers in parse_lists(text, size) or ():

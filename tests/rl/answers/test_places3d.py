@@ -81,7 +81,7 @@ def test_refused(answer):
 
 
 @given(st.text(max_size=50) | st.lists(st.floats(), max_size=10).map(json.dumps))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_nothing_breaks_it(answer):
     parse_box_3d(answer)
     parse_boxes_3d(f'{{"bbox_3d": {answer}}}')

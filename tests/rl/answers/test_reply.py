@@ -89,14 +89,14 @@ def test_well_formed_needs_the_box():
 
 
 @given(st.text(max_size=40))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_round_trip(answer):
     if not any(mark in answer for mark in MARKS):
         assert parse(f"<think>so</think>{boxed(answer)}") == Reply("so", answer.strip(), True)
 
 
 @given(st.lists(st.sampled_from((*MARKS, "3", " ", "\n", "a", "\ud800", "\x00")), max_size=12))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_never_raises_and_never_answers_with_marks(pieces):
     text = "".join(pieces)
     reply = parse(text)

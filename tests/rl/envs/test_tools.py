@@ -164,7 +164,7 @@ def test_what_the_calculator_refuses(expression):
         calculate(expression)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.recursive(
         st.integers(0, 99).map(lambda n: (str(n), Fraction(n))),

@@ -106,7 +106,7 @@ SAID = st.lists(VALUES | st.sampled_from([A, E, None]), min_size=2, max_size=4)
 KNOWN = st.lists(VALUES | st.just(A), min_size=4, max_size=4)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(NAMES), SAID, KNOWN, st.floats(0, 1))
 def test_what_is_settled_stays_whatever_the_others_say(name, said, others, threshold):
     """A failed or missing part could have said anything: the outcome is the same for all of it."""
@@ -123,7 +123,7 @@ def test_what_is_settled_stays_whatever_the_others_say(name, said, others, thres
         assert None not in said
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(NAMES), SAID)
 def test_an_error_or_a_wait_is_needed(name, said):
     """Where neither 0, 1 nor an abstention in its place would differ, there is an outcome."""
@@ -138,7 +138,7 @@ def test_an_error_or_a_wait_is_needed(name, said):
     assert (settled in (E, None)) == (len(found) > 1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(NAMES), KNOWN, st.integers(0, 3), VALUES)
 def test_never_falls_when_a_value_rises(name, said, place, higher):
     if said[place] == A or higher < said[place]:

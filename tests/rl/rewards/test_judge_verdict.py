@@ -73,7 +73,7 @@ def test_verdicts_that_are_none(text):
         read(text)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(alphabet='{}[]",\\: \n01.ascore"key<>/think') | st.text())
 def test_no_text_breaks_the_reader(text):
     with pytest.raises(ValueError, match=r".*"):

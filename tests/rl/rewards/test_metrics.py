@@ -81,7 +81,7 @@ ROLLOUTS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(ROLLOUTS, st.integers(1, 8), st.randoms(use_true_random=False))
 def test_any_split_in_any_order_is_the_same(rollouts, num_hosts, dice):
     """Groups are torn apart, hosts merge in any order and tree, through text."""
@@ -140,7 +140,7 @@ def test_what_does_not_fit_together_is_told():
 
 
 @given(st.floats(1e-4, 1e3))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_bucket_is_a_quarter_wide(seconds):
     assert percentile({bucket(seconds): 1}, 50) == pytest.approx(seconds, rel=0.13)
 

@@ -57,7 +57,7 @@ def play(config: RolloutSettings, seed: int, faults: bool = True, check: bool = 
     return drive
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(rollout_settings(), st.integers(0, 2**32))
 def test_any_order_of_events_ends_with_every_prompt_trained_or_dropped_once(config, seed):
     check(config)

@@ -44,7 +44,7 @@ def test_iou(one, other, expected):
 
 
 @given(CORNERS, CORNERS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_iou_counts_cells(one, other):
     def cells(b):
         return set(itertools.product(range(b[0], b[2]), range(b[1], b[3])))
@@ -183,7 +183,7 @@ def test_the_matching_is_the_largest():
 
 
 @given(st.text(max_size=60) | st.lists(st.floats() | st.integers(), max_size=6).map(str))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_nothing_breaks_it(answer):
     assert 0 <= box(answer, GOLD) <= 1
     assert 0 <= detection(answer, OBJECTS) <= 1
@@ -200,6 +200,6 @@ JSON = st.recursive(
 
 
 @given(JSON)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_no_json_breaks_it(value):
     assert 0 <= detection(json.dumps(value), OBJECTS) <= 1

@@ -147,13 +147,13 @@ NUMBER = st.floats() | st.integers(-(10**6), 10**6) | st.sampled_from([0, 1, 1e-
 
 
 @given(st.lists(NUMBER, min_size=9, max_size=9), st.sampled_from(["red box", ""]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_nothing_breaks_it(numbers, label):
     assert 0 <= box_3d(said(numbers, label), GOLD) <= 1
 
 
 @given(st.lists(st.floats(-0.6, 0.6) | st.sampled_from([0.0, 0.5]), min_size=9, max_size=9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_near_boxes_are_judged_without_trouble(numbers):
     near = [a + b for a, b in zip(GOLD["bbox_3d"], numbers, strict=True)]
     assert 0 <= box_3d(said(near), GOLD) <= 1

@@ -111,7 +111,7 @@ def test_extract():
     assert extract("```python```") is None
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(st.sampled_from("`\npython x=1"), max_size=40))
 def test_extract_never_raises(answer):
     code = extract(answer)

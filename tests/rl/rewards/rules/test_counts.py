@@ -34,7 +34,7 @@ def test_zero_is_a_number_and_nothing_is_not_zero():
 
 
 @given(st.text(max_size=12) | st.text("0123456789+- .", max_size=6), st.integers(0, 99))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_never_raises_and_agrees_with_python(said, gold):
     value = count(said, {"answer": gold})
     assert value in (0.0, 1.0)
@@ -43,6 +43,6 @@ def test_never_raises_and_agrees_with_python(said, gold):
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_only_the_number(said, gold):
     assert count(str(said), {"answer": gold}) == float(said == gold)

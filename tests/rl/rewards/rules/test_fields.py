@@ -115,7 +115,7 @@ VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_s
 ANY = st.recursive(VALUES, lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(), x))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ANY, st.text())
 def test_never_raises(value, text):
     for answer in (json.dumps(value), json.dumps({"answer": value, "page": value}), text):

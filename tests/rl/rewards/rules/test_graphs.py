@@ -100,7 +100,7 @@ def test_large_graphs_are_refused_at_once():
         assert not same_shape(cube, cube, False)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(max_size=40) | st.text(alphabet='AB1,->()[]" ', max_size=40))
 def test_never_raises(said):
     for directed in (False, True):

@@ -142,7 +142,7 @@ def test_attacks(dialect, answer):
 def test_never_raises(dialect):
     wanted = {"mobile": Write("x", BOX), "pc": Write("x"), "web": Write("x", (3,), True)}[dialect]
 
-    @settings(max_examples=60, deadline=None, database=None)
+    @settings(max_examples=60, database=None)
     @given(st.one_of(st.text(), st.text(max_size=5).map(lambda t: gui_text(dialect, t))))
     def check(answer):
         assert 0 <= rules.step(answer, _reference(dialect, wanted)) <= 1

@@ -110,7 +110,7 @@ def test_tracks_that_are_none(said):
     assert track(said, BOXES) == 0.0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(max_size=40) | st.text(alphabet='[]{},:"0123456789.- ', max_size=40))
 def test_never_raises(said):
     parse_intervals(said)

@@ -81,7 +81,7 @@ def test_what_has_fooled_others(said):
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=14))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_never_raises(pieces):
     said = "".join(pieces)
     row = canonical(said)

@@ -68,7 +68,7 @@ def test_attacks(answer):
     assert layout(answer, GOLD) == 0
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.permutations(range(6)))
 def test_tau_against_scipy(order):
     from scipy.stats import kendalltau
@@ -81,7 +81,7 @@ BOX = st.tuples(*[st.integers(0, 4)] * 2, *[st.integers(5, 9)] * 2)
 SOME = st.lists(BOX.map(lambda box: ("text", box)), min_size=1, max_size=4)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SOME, SOME)
 def test_as_many_pairs_as_can_be_had(said, gold):
     small, large = sorted((said, gold), key=len)
@@ -93,7 +93,7 @@ def test_as_many_pairs_as_can_be_had(said, gold):
     assert len(found) == len(set(found)) == best
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(st.dictionaries(st.sampled_from(["label", "bbox_2d", "x"]), st.lists(st.integers())))
 )

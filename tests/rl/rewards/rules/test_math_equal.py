@@ -217,7 +217,7 @@ trees = st.recursive(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(trees)
 def test_exact_values_are_those_of_floating_point(text):
     value = math_equal.value(text)
@@ -233,7 +233,7 @@ def test_exact_values_are_those_of_floating_point(text):
     assert math.isclose(total, expected, rel_tol=1e-7, abs_tol=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(max_size=60) | st.text(alphabet="0129+-*/^(){}\\sqrtfacpi √π.,xy =", max_size=60))
 def test_never_raises(said):
     for gold in ("3*sqrt(2)", "2*x+1"):

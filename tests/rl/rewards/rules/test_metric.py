@@ -64,6 +64,6 @@ def test_of_zero_only_zero_is_right():
 
 
 @given(st.text(max_size=30) | st.floats().map(str))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_nothing_breaks_it(answer):
     assert 0 <= measured(answer, GOLD) <= 1

@@ -89,7 +89,7 @@ def test_search_gives_up():
     assert found is None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(max_size=40) | st.text(alphabet='uprightleft,[]" 上', max_size=40))
 def test_never_raises(said):
     assert moves.path(said, MAZE) in (0.0, 1.0)

@@ -37,7 +37,7 @@ def test_names_of_several_words():
     assert permutation("blue star, red circle, green square", WORDS) == 0.0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.permutations(range(4)))
 def test_only_the_one_permutation_is_right(order):
     said = ", ".join("DBAC"[i] for i in order)
@@ -45,7 +45,7 @@ def test_only_the_one_permutation_is_right(order):
     assert permutation(said, {"order": list("DBAC")}) == float(order == [0, 1, 2, 3])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(max_size=30) | st.text(alphabet='ABC,[]" >', max_size=30))
 def test_never_raises(said):
     assert permutation(said, LETTERS) in (0.0, 1.0)

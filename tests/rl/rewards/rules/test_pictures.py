@@ -255,7 +255,7 @@ def test_never_raise():
     said += ['fill="', "&amp;", "display:flex", "x", " ", "/>", "9", 'points="1,2 3"', "<li>a</li>"]
     pieces = st.lists(st.sampled_from(said), max_size=14).map("".join)
 
-    @settings(max_examples=120, deadline=None, database=None)
+    @settings(max_examples=120, database=None)
     @given(st.one_of(st.text(), pieces, pieces.map(lambda s: f"<body>{s}</body>")))
     def check(answer):
         assert 0 <= svg(answer) <= 1

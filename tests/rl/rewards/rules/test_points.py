@@ -26,7 +26,7 @@ def test_in_polygon_agrees_with_shapely(polygon):
     st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=3, max_size=7),
     st.tuples(st.integers(0, 9), st.integers(0, 9)),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_in_any_simple_polygon(polygon, point):
     area = shapely.Polygon(polygon)
     if area.is_valid and area.area > 0:
@@ -125,7 +125,7 @@ def test_free_place(answer, size, expected):
 
 
 @given(st.text(max_size=40) | st.lists(st.lists(st.integers(-5, 1100), max_size=4)).map(str))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_nothing_breaks_it(answer):
     reference = {"masks": [[SQUARE], [FAR]], "region": NOTCHED, "taken": [SQUARE]}
     assert on_each(answer, reference) in (0, 1)

@@ -74,7 +74,7 @@ def test_the_gate_is_the_reference_s():
 
 
 @given(st.lists(st.lists(st.integers(0, 20), min_size=2, max_size=2), max_size=8).map(str))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_nothing_breaks_it(answer):
     reference = {"polygon": [[0, 0], [20, 0], [20, 20], [0, 20]]}
     assert 0 <= polygon(answer, reference) <= 1

@@ -66,7 +66,7 @@ def test_years_and_zeros_and_units():
     assert mapping_f1("year,v\n2023,5%", {"csv": "year,v\n2023,5", "units": ["%"]}) == 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(1, 6), min_size=4, max_size=4), st.lists(st.integers(1, 6), min_size=4))
 def test_mapping_is_the_best_matching(gold, said):
     said = said[:5]
@@ -199,13 +199,13 @@ ROW = st.lists(CELLS, max_size=3).map(lambda cells: Node("tr", children=tuple(ce
 TREES = st.lists(ROW, max_size=3).map(lambda rows: Node("table", children=tuple(rows)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(TREES, TREES)
 def test_tree_distance_against_brute_force(one, other):
     assert tree_distance(one, other) == pytest.approx(forest_distance(one, other))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text() | st.text(alphabet="<>/tabledr\" =&;,\n'1") | st.binary().map(repr))
 def test_never_raises(answer):
     for said in (answer, f"<table>{answer}</table>", f"<table><tr><td>{answer}</td></tr></table>"):

@@ -146,7 +146,7 @@ def _distance(one, other):
 
 
 @given(st.text("abc红", max_size=9), st.text("abc红", min_size=1, max_size=9))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_against_the_textbook(said, gold):
     edits = _distance(said, gold)
     assert error_rate(said, gold) == pytest.approx(edits / len(gold))
@@ -161,7 +161,7 @@ def test_against_the_textbook(said, gold):
 @given(
     st.text(max_size=30), st.lists(st.text(min_size=1, max_size=30).filter(normalise), max_size=3)
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_never_raises(said, golds):
     for rule in RULES:
         assert 0 <= rule(said, {"answers": golds}) <= 1

@@ -93,7 +93,7 @@ def test_values_by_hand():
     assert found.value == Fraction(3, 1000)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.text(max_size=30) | st.text(alphabet="0123456789./ mkAVohmN*^-", max_size=30))
 def test_never_raises(said):
     assert quantity(said, {"answer": "2 A"}) in (0.0, 1.0)
