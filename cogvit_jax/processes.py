@@ -38,6 +38,7 @@ HEARTBEAT_TIMEOUT = flags.DEFINE_integer(
     lower_bound=1,
 )
 
+PREEMPTED = "RECEIVED_PREEMPTION_NOTICE"  # where JAX's preemption service notes it for all
 ENDED_SECONDS = 10.0  # that process 0 waits for the others to say why they end
 
 # Prints its argument when its stdin closes without a line: a process that is aborted by C++ code
@@ -71,6 +72,20 @@ def join() -> None:
 def key_value_client() -> Any:
     """Of the store that all processes share; None in a process that has not joined others."""
     return distributed.global_state.client
+
+
+def preempted() -> bool:
+    """Whether one of several processes was sent SIGTERM: all will stop, at a step they agree on.
+
+    For waiting that should end at once; never so where another JAX keeps the notice elsewhere.
+    """
+    store = key_value_client()
+    if store is None:
+        return False
+    try:
+        return bool(store.key_value_try_get(PREEMPTED))
+    except jax.errors.JaxRuntimeError:
+        return False
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from typing import Any
 import jax
 from absl import logging
 
+from cogvit_jax import processes
 from cogvit_jax.program import BatchArrays, Interrupted, TrainState
 from cogvit_jax.settings import ConfigError
 from rl.lead import ALONE, Lead
@@ -151,6 +152,8 @@ class Run:
     def _next_scored(self) -> BatchArrays:
         """The next batch, scored by the policy as it is now; waits for its rollouts."""
         told = self._lead.tell(self._take)
+        if told is None:
+            raise Interrupted
         built = self._built if self._lead.first else Built(told["step"], None, (), {})
         assert built is not None
         if self._lead.several:
@@ -239,17 +242,23 @@ class Run:
         self._thread = threading.Thread(target=self._serve, name="rollouts", daemon=True)
 
     def interrupt(self) -> None:
-        """Ends waiting for rollouts, which takes minutes: see `cogvit_jax.program.Program`."""
+        """Ends waiting for rollouts, which takes minutes: see `cogvit_jax.program.Program`.
+
+        Of several processes none is told so; they look at `processes.preempted`.
+        """
         self._interrupted = True
 
-    def _take(self) -> dict[str, Any]:
-        """Waits for a batch, and gives what all processes need to know of it."""
+    def _take(self) -> dict[str, Any] | None:
+        """Waits for a batch, and gives what all processes need to know of it; None: they stop."""
 
         async def take() -> Built:
             assert self._driver is not None
             return await self._driver.batches.get()
 
-        built: Built = self._wait(take(), lambda: self._interrupted)
+        try:
+            built: Built = self._wait(take(), self._is_to_stop)
+        except Interrupted:
+            return None
         self._built, self._taken = built, self._plan.spans.clock()
         return {"step": built.step, "outline": built.outline}
 
@@ -318,6 +327,9 @@ class Run:
             self._running.result()
             raise RuntimeError("the rollouts have ended")
         return asked.result()
+
+    def _is_to_stop(self) -> bool:
+        return self._interrupted or (self._lead.several and processes.preempted())
 
     def _fine(self) -> bool:
         """Whether the driver goes on; one that has failed is waited for, as it closes its parts."""

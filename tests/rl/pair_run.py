@@ -1,14 +1,16 @@
 """`rl.main` with rewards that differ, with what its steps leave behind in a file, and with faults.
 
-    python -m tests.rl.pair_run FLAGS OF rl.main [--break=engine|part] NOTES
+    python -m tests.rl.pair_run FLAGS OF rl.main [--break=engine|part|score] NOTES
 
 A reward is a function of the reply, since an untrained model is never right. Each process adds a
 line per step to NOTES: the loss, and a number of every parameter.
 """
 
+import asyncio
 import hashlib
 import json
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +22,7 @@ from rl.programs.rl_engines import Engines
 from rl.types import Verdict
 from rl.weights import Publisher
 
+NOTES: list[str] = []  # where they go
 take_step, write_part = train_loop.take_step, Publisher._write_part
 
 
@@ -53,6 +56,12 @@ async def score(self, rollout):
     return Verdict("value", hashlib.sha256(rollout.reply.encode()).digest()[0] / 255, "its hash")
 
 
+async def never(self, rollout):
+    """Waits for a judge that does not come; notes that it is asked."""
+    Path(f"{NOTES[0]}.judging").touch()
+    await asyncio.sleep(10_000)
+
+
 def break_engine(*_, **__):
     """What a device does that is lost."""
     raise RuntimeError("the device of this test is broken")
@@ -67,12 +76,14 @@ def break_part(self, *args):
 
 BREAK = {
     "--break=engine": lambda: setattr(Engine, "advance", break_engine),
+    "--break=score": lambda: setattr(Engines, "score", never),
     "--break=part": lambda: setattr(Publisher, "_write_part", break_part),
 }
 
 
 if __name__ == "__main__":
-    train_loop.take_step = noting(sys.argv.pop())
+    NOTES.append(sys.argv.pop())
+    train_loop.take_step = noting(NOTES[0])
     Engines.score = score
     for fault in BREAK.keys() & set(sys.argv):
         sys.argv.remove(fault)

@@ -164,6 +164,18 @@ def test_sigterm_to_the_second_stops_both_after_the_same_step(cache, tmp_path):
     assert [max(found) for found in of_pair(tmp_path / "stopped")] == [stopped] * 2
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_sigterm_while_they_wait_for_rollouts_stops_both_at_once(cache, tmp_path, which):
+    """Of which there will be none: a preempted process has seconds, and replies take minutes."""
+    judging = tmp_path / "waiting.ids0.judging"
+    with pair(tmp_path / "waiting", cache, "--config.evals.tasks=0", "--break=score") as processes:
+        processes.wait_for(judging.exists)
+        processes.send(which, signal.SIGTERM)
+        outputs = processes.finish()
+    assert "Stopped at step 0; run the same command to go on." in outputs[0]
+    assert saved_steps(tmp_path / "waiting") == [0]
+
+
 def test_a_broken_engine_stops_both_and_both_say_why(cache, tmp_path):
     flags = ("--config.executor.restarts=0", "--break=engine")
     with pair(tmp_path / "broken", cache, *flags) as processes:
