@@ -210,10 +210,7 @@ class ServerEngine:
                 raise EngineDied(
                     f"{self._settings.url}: not a word within {self._settings.silence} s"
                 )
-            asked = now()
             await asyncio.wait({task}, timeout=left)
-            if now() - asked > left + self._settings.silence / 4:
-                began = now()  # it was we who did not listen
 
     async def _listen(self, asked: _Asked) -> None:
         """Hears a reply to its end; sends it anew while nothing was drawn."""

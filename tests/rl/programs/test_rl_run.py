@@ -75,8 +75,8 @@ def test_a_run_that_never_began_closes_what_was_opened(tmp_path):
 def test_closing_that_takes_a_while_is_not_cut_short(tmp_path, monkeypatch):
     """Leaving cancels the rollouts, which may be closing their parts already."""
     closed = []
-    run = closing(make_run(tmp_path, 3, 2), closed, lambda: asyncio.sleep(0.5))
-    monkeypatch.setattr("rl.programs.rl_run.SETTLE_SECONDS", 0.1)
+    run = closing(make_run(tmp_path, 3, 2), closed, lambda: asyncio.sleep(2.0))
+    monkeypatch.setattr("rl.programs.rl_run.SETTLE_SECONDS", 1.0)
     trained(run)
     assert closed == [True]
 

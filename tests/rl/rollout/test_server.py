@@ -302,19 +302,3 @@ def test_settings_without_sense_are_refused():
     }.items():
         with pytest.raises(ConfigError, match=words):
             check(settings)
-
-
-def test_who_did_not_listen_does_not_blame_the_server():
-    """Our own loop stands still for longer than the limit of silence."""
-
-    async def run(url):
-        used = ServerEngine(ServerSettings(url, "vllm", silence=0.6))
-        asked = asyncio.ensure_future(used.generate(asks(1, stop=())[0]))
-        await asyncio.sleep(0.05)
-        time.sleep(1.0)
-        told = await asked
-        await used.close()
-        return told
-
-    with served(Fake(pause=0.3)) as url:
-        assert asyncio.run(run(url)).finish_reason == "length"
